@@ -1,0 +1,1 @@
+"""Attention variants and the models around them: a plain PyTorch library."""

@@ -1,0 +1,1 @@
+"""Fast ways to compute a mechanism: one file per mechanism and backend."""

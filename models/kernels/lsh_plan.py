@@ -1,0 +1,122 @@
+"""Who meets whom in LSH attention: random-rotation hashing and the sorted order of each round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from models.kernels.windows import Window
+
+UNFACTORISED = 128  # the largest bucket count that is hashed in one piece
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LSHPlan:
+    """The decisions of the hash. Saved and used again, they give the same attention again."""
+
+    order: Int[Tensor, "b h r t"]  # position of the token at each place of the sorted sequence
+    place: Int[Tensor, "b h r t"]  # its inverse: place of the token at each position
+    bucket: Int[Tensor, "b h r t"]  # bucket of the token at each position
+
+    @property
+    def rounds(self) -> int:
+        """Number of hash rounds."""
+        return self.order.shape[2]
+
+
+def bucket_factors(buckets: int | Sequence[int] | None, seq_len: int, chunk: int) -> list[int]:
+    """Return the even factors of the bucket count.
+
+    None stands for the paper's `2 t / chunk` (section 2, `m = 2 l / n_buckets`). Above 128 it is
+    split into two factors near its root, so that hashing costs `O(t sqrt(t))` and not `O(t^2)`.
+    """
+    if isinstance(buckets, int):
+        return [buckets]
+    if buckets is not None:
+        return list(buckets)
+    count = 2 * -(-seq_len // chunk)
+    if count <= UNFACTORISED:
+        return [count]
+    first = 2 ** math.ceil(math.log2(count) / 2)
+    return [first, 2 * math.ceil(count / (2 * first))]
+
+
+def make_plan(
+    x: Float[Tensor, "b h t d"], *, rounds: int, factors: list[int], seed: int
+) -> LSHPlan:
+    """Hash vectors and sort them by (bucket, position) in each round.
+
+    `h(x) = argmax [x R; -x R]` per factor, with normal rotations R of each head and round
+    (section 2, "Locality sensitive hashing"). It runs in float32 on detached vectors whatever the
+    model computes in, so a float64 reference hashes exactly as the float32 model that it checks.
+    Rotations come from a generator of their own: the global random state is not touched.
+    """
+    heads, dim = x.shape[1], x.shape[3]
+    columns = sum(factors) // 2
+    generator = torch.Generator(device="cpu").manual_seed(seed)  # the same on every device
+    shape = (heads, dim, rounds * columns)
+    rotations = torch.randn(shape, generator=generator, device="cpu").to(x.device)
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        rotated = x.detach().float().contiguous() @ rotations
+        rotated = rotated.unflatten(-1, (rounds, columns)).movedim(-2, 2)
+        return _sorted_by(_buckets(rotated, factors))
+
+
+def whole_sequence(x: Float[Tensor, "b h t d"]) -> LSHPlan:
+    """Return the plan of a sequence that fits into one chunk: one round, one bucket."""
+    shape = (*x.shape[:2], 1, x.shape[2])
+    order = torch.arange(x.shape[2], dtype=torch.int32, device=x.device).expand(shape)
+    return LSHPlan(order=order, place=order, bucket=torch.zeros_like(order))
+
+
+def times_met(
+    plan: LSHPlan,
+    i: Int[Tensor, "#n ..."],
+    j: Int[Tensor, "#n ..."],
+    window: Window,
+    *,
+    same_bucket: bool,
+) -> Int[Tensor, "n ..."]:
+    """Return in how many rounds the window of position i holds position j (`N_ij`, appendix A)."""
+    times = torch.zeros(1, dtype=torch.int32, device=i.device)
+    for r in range(plan.rounds):
+        chunk = plan.place[:, :, r] // window.chunk
+        apart = look_up(chunk, j) - look_up(chunk, i)
+        near = (apart >= -window.before) & (apart <= window.after)
+        if same_bucket:
+            near &= look_up(plan.bucket[:, :, r], i) == look_up(plan.bucket[:, :, r], j)
+        times = times + near
+    return times
+
+
+def look_up(x: Int[Tensor, "b h t"], positions: Int[Tensor, "#n ..."]) -> Int[Tensor, "n ..."]:
+    """Return x at positions of each of the `n = b h` sequences; past the end, its last value."""
+    x = x.flatten(0, 1)
+    index = positions.clamp(max=x.shape[-1] - 1).long().expand(len(x), *positions.shape[1:])
+    return x.gather(1, index.flatten(1)).view(index.shape)
+
+
+def hash_flops(*, heads: int, seq_len: int, dim: int, rounds: int, factors: list[int]) -> int:
+    """Return the FLOPs of the rotations of one sequence."""
+    return 2 * heads * seq_len * dim * rounds * (sum(factors) // 2)
+
+
+def _buckets(rotated: Float[Tensor, "b h r t f"], factors: list[int]) -> Int[Tensor, "b h r t"]:
+    bucket = torch.zeros(rotated.shape[:-1], dtype=torch.int64, device=rotated.device)
+    weight = 1
+    for part, factor in zip(rotated.split([f // 2 for f in factors], -1), factors, strict=True):
+        bucket += weight * torch.cat([part, -part], dim=-1).argmax(dim=-1)
+        weight *= factor
+    return bucket.to(torch.int32)
+
+
+def _sorted_by(bucket: Int[Tensor, "b h r t"]) -> LSHPlan:
+    order = torch.sort(bucket, dim=-1, stable=True).indices
+    places = torch.arange(order.shape[-1], dtype=torch.int32, device=order.device)
+    place = torch.empty_like(bucket).scatter_(-1, order, places.expand_as(bucket))
+    return LSHPlan(order=order.to(torch.int32), place=place, bucket=bucket)

@@ -1,0 +1,58 @@
+"""The FLOPs of a network from those of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.model import ModelCost, Size
+from models.variant import Cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCost:
+    """One layer, forward."""
+
+    attention: Cost
+    projections: int  # FLOPs
+    feed_forward: int  # FLOPs
+
+
+def layer_cost(size: Size, attention: Cost, *, tokens: int, shared_qk: bool) -> LayerCost:
+    """Return the cost of a layer: 2 FLOPs for each weight of a matrix and token."""
+    width = size.heads * size.head_dim
+    return LayerCost(
+        attention=attention,
+        projections=2 * tokens * size.d_model * width * (3 if shared_qk else 4),
+        feed_forward=4 * tokens * size.d_model * size.d_ff,
+    )
+
+
+def sectioned_again(layers: Sequence[LayerCost], section: int | None, seq_len: int) -> int:
+    """Return what sections of feed-forward networks recompute in a plain backward.
+
+    That is the first of two matrix products; the gradient does not need the second's result.
+    """
+    if section is None or section >= seq_len:
+        return 0
+    return sum(layer.feed_forward // 2 for layer in layers)
+
+
+def network_cost(layers: Sequence[LayerCost], *, head: int, recomputed: int) -> ModelCost:
+    """Return the cost of a network; `head` and `recomputed` are FLOPs.
+
+    A backward counts twice its forward (two matrix products for one), also for fused kernels that
+    compute their scores again. Hashing has no backward. `recomputed` is what memory-saving layers
+    compute a second time before it.
+    """
+    weights = head + sum(layer.projections + layer.feed_forward for layer in layers)
+    problem = weights + sum(layer.attention.model_flops for layer in layers)
+    executed = weights + sum(layer.attention.executed_flops for layer in layers)
+    forward_only = sum(layer.attention.forward_only_flops for layer in layers)
+    return ModelCost(
+        model_flops=problem,
+        executed_flops=executed,
+        train_model_flops=3 * problem,
+        train_executed_flops=3 * (executed - forward_only) + forward_only + recomputed,
+        state_bytes=sum(layer.attention.state_bytes for layer in layers),
+    )

@@ -1,0 +1,153 @@
+"""The pre-norm Transformer around any attention mechanism."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from models.layers.attention_layer import find_mechanism
+from models.layers.cost import layer_cost, network_cost, sectioned_again
+from models.layers.network import (
+    Embedding,
+    NetworkConfig,
+    attention_sublayer,
+    feed_forward_sublayer,
+    initialise,
+    sizes,
+)
+from models.model import Model, ModelCost, Size
+from models.variant import Shape, Variant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig(NetworkConfig):
+    """A Transformer."""
+
+    attention: str = "full"  # name of a variant
+    attention_options: Any = None  # mapping, or the variant's own record; None: defaults
+    impl: str | None = None  # None: the variant's default
+
+
+class Block(nn.Module):
+    """`x + attention(norm(x))`, then `x + feed_forward(norm(x))`."""
+
+    def __init__(self, attention: nn.Module, feed_forward: nn.Module) -> None:
+        super().__init__()
+        self.attention = attention
+        self.feed_forward = feed_forward
+
+    def forward(self, x: Float[Tensor, "b t m"]) -> Float[Tensor, "b t m"]:
+        """Add both sublayers to the residual stream."""
+        x = x + self.attention(x)
+        return x + self.feed_forward(x)
+
+
+class Transformer(nn.Module):
+    """Embedding, blocks, norm, output projection: tokens to the logits of the vocabulary.
+
+    `variants` holds mechanisms that are not in the catalog, by the names that the config uses.
+
+    Raises:
+        UnknownNameError: a name in the configuration is unknown; the message has the nearest.
+        ValueError: sizes do not fit together.
+        Unsupported: the mechanism cannot be built so.
+    """
+
+    def __init__(self, config: ModelConfig, variants: Mapping[str, Variant] | None = None) -> None:
+        super().__init__()
+        self.config = config
+        mechanism = find_mechanism(
+            config.attention, config.attention_options, config.impl, variants=variants
+        )
+        blocks: list[Block] = []
+        for layer in range(config.layers):
+            attention = mechanism.build(
+                causal=config.causal, head_dim=config.head_size, layer=layer
+            )
+            blocks.append(
+                Block(attention_sublayer(config, attention), feed_forward_sublayer(config))
+            )
+        self.embedding = Embedding(config)
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(config.d_model)
+        self.head = nn.Linear(config.d_model, config.vocab, bias=False)
+        initialise(self)
+
+    def hidden(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t m"]:
+        """Return the normalised last state of each token."""
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def forward(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t vocab"]:
+        """Return the logits."""
+        return self.head(self.hidden(tokens))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerOptions:
+    """What a suite may set beside the sizes; see `NetworkConfig`."""
+
+    activation: str = "gelu"
+    dropout: float = 0.0
+    positions: str = "axial"
+    ff_section: int | None = None
+
+
+def build(
+    size: Size, options: TransformerOptions, variant: Variant, variant_options: Any, impl: str
+) -> Transformer:
+    """Make the Transformer of a suite."""
+    config = ModelConfig(
+        **sizes(size),
+        attention="variant",
+        attention_options=variant_options,
+        impl=impl,
+        activation=options.activation,
+        dropout=options.dropout,
+        positions=options.positions,
+        ff_section=options.ff_section,
+    )
+    return Transformer(config, {"variant": variant})
+
+
+def cost(
+    size: Size,
+    options: TransformerOptions,
+    variant: Variant,
+    variant_options: Any,
+    impl: str,
+    batch: int,
+    seq_len: int,
+    itemsize: int,
+) -> ModelCost:
+    """Return the cost of one forward pass, and of one with its backward."""
+    mechanism = find_mechanism("variant", variant_options, impl, variants={"variant": variant})
+    shape = Shape(
+        batch=batch,
+        heads=size.heads,
+        seq_len=seq_len,
+        head_dim=size.head_dim,
+        causal=size.causal,
+        itemsize=itemsize,
+    )
+    layer = layer_cost(
+        size,
+        variant.cost(mechanism.options, shape, mechanism.impl),
+        tokens=batch * seq_len,
+        shared_qk=mechanism.build(causal=size.causal, head_dim=size.head_dim).shared_qk,
+    )
+    layers = [layer] * size.layers
+    return network_cost(
+        layers,
+        head=2 * batch * seq_len * size.d_model * size.vocab,
+        recomputed=sectioned_again(layers, options.ff_section, seq_len),
+    )
+
+
+MODEL = Model(attention="full", options=TransformerOptions, build=build, cost=cost)

@@ -1,0 +1,1 @@
+"""Attention mechanisms: one file each, the file name is the name in a suite."""

@@ -1,0 +1,79 @@
+"""Projections around a mechanism, and how a configuration names one."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from models.catalog import UnknownNameError
+from models.layers.attention_layer import AttentionLayer, find_mechanism
+from models.variant import VARIANTS, Unsupported
+from models.variants.lsh import LSHAttention, LSHOptions
+
+
+def layer(name: str, *, heads: int = 3, head_dim: int = 4) -> AttentionLayer:
+    attention = find_mechanism(name).build(causal=True, head_dim=head_dim)
+    return AttentionLayer(attention, d_model=10, heads=heads, head_dim=head_dim).double()
+
+
+def test_each_head_attends_with_its_rows_of_the_projections() -> None:
+    whole = layer("full")
+    x = torch.randn(2, 7, 10, dtype=torch.float64)
+    assert whole.key is not None
+    expected = torch.zeros(2, 7, 10, dtype=torch.float64)
+    for h in range(3):
+        rows = slice(4 * h, 4 * h + 4)
+        q, k, v = (x @ w.weight[rows].T for w in (whole.query, whole.key, whole.value))
+        scores = (q @ k.mT / 2).masked_fill(torch.ones(7, 7).triu(1).bool(), -torch.inf)
+        expected += torch.softmax(scores, -1) @ v @ whole.out.weight[:, rows].T
+    torch.testing.assert_close(whole(x), expected)
+
+
+def test_shared_queries_and_keys_save_one_projection() -> None:
+    parameters = {
+        name: sum(p.numel() for p in layer(name).parameters()) for name in ("full", "lsh")
+    }
+    assert parameters["full"] == 4 * 10 * 12
+    assert parameters["lsh"] == 3 * 10 * 12
+
+
+def test_each_layer_hashes_with_a_seed_of_its_own() -> None:
+    mechanism = find_mechanism("lsh", {"seed": 7, "chunk": 4})
+    one, two = (mechanism.build(causal=True, head_dim=4, layer=n) for n in (0, 1))
+    x = torch.randn(1, 2, 50, 4)
+    assert isinstance(one, LSHAttention)
+    assert isinstance(two, LSHAttention)
+    assert not torch.equal(one.plan(x).bucket, two.plan(x).bucket)
+
+
+@pytest.mark.parametrize("options", [{"hashes": 2}, LSHOptions(hashes=2)])
+@pytest.mark.parametrize("impl", [None, "auto", "chunked"])
+def test_options_come_as_mapping_or_record_and_impl_has_a_default(options: Any, impl: Any) -> None:
+    mechanism = find_mechanism("lsh", options, impl)
+    assert mechanism.options == LSHOptions(hashes=2)
+    assert mechanism.impl == "chunked"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("lhs",), "unknown variant 'lhs'; did you mean 'lsh'"),
+        (("lsh", {"hash": 2}), "unknown option of lsh 'hash'; did you mean 'hashes'"),
+        (("full", None, "spda"), "unknown impl of full 'spda'; did you mean 'sdpa'"),
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_nearest(arguments: Any, message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        find_mechanism(*arguments)
+
+
+def test_a_variant_from_elsewhere_is_found_first_and_its_limits_are_kept() -> None:
+    full = VARIANTS.load("full")
+    variants = {"mine": replace(full, causal=False), "other": replace(full, bidirectional=False)}
+    mine = find_mechanism("mine", variants=variants)
+    assert not mine.build(causal=False, head_dim=4).shared_qk
+    with pytest.raises(Unsupported, match="no causal form"):
+        mine.build(causal=True, head_dim=4)
+    with pytest.raises(Unsupported, match="no bidirectional form"):
+        find_mechanism("other", variants=variants).build(causal=False, head_dim=4)
