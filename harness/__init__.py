@@ -1,0 +1,1 @@
+"""Measures attention variants: time, peak memory and accuracy over sequence length."""

@@ -1,0 +1,1 @@
+"""The grammar of a suite file, from bytes to cells; `harness.suite` is its door."""

@@ -1,0 +1,69 @@
+"""What a model or a variant says of itself at the end of its file, read without importing it.
+
+The office must not import torch, and still a misspelt impl or option should fail before a run
+starts. What a file does not say plainly stays unknown here, and the worker will answer for it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models import catalog
+
+MODELS_FOLDER = Path(catalog.__file__).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """The keywords of `VARIANT = Variant(...)` or `MODEL = Model(...)` that a suite refers to."""
+
+    impls: tuple[str, ...] | None = None  # None: not stated plainly
+    options: tuple[str, ...] | None = None  # names of the options' fields
+
+
+def declaration(file: Path, attribute: str) -> Declaration:
+    """Return what a file declares under an attribute; nothing where it cannot be read."""
+    try:
+        module = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):  # the worker reports it when it imports the file
+        return Declaration()
+    keywords = _keywords(module, attribute)
+    return Declaration(
+        impls=_texts(keywords.get("impls")), options=_fields(module, keywords.get("options"))
+    )
+
+
+def option_names(model: str, variant: Path) -> tuple[str, ...] | None:
+    """Return the options that a contender may have: its model's and its variant's."""
+    own = declaration(MODELS_FOLDER / f"{model}.py", "MODEL").options
+    inner = declaration(variant, "VARIANT").options
+    return None if own is None or inner is None else (*own, *inner)
+
+
+def _keywords(module: ast.Module, attribute: str) -> dict[str, ast.expr]:
+    for node in module.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            targets = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if attribute in targets:
+                return {word.arg: word.value for word in node.value.keywords if word.arg}
+    return {}
+
+
+def _texts(node: ast.expr | None) -> tuple[str, ...] | None:
+    items: Sequence[ast.expr] = node.elts if isinstance(node, ast.Tuple | ast.List) else ()
+    texts = [item.value for item in items if isinstance(item, ast.Constant)]
+    found = tuple(text for text in texts if isinstance(text, str))
+    return found if found and len(found) == len(items) else None
+
+
+def _fields(module: ast.Module, node: ast.expr | None) -> tuple[str, ...] | None:
+    """Return the fields of a class that stands in the same file and inherits from nothing."""
+    name = node.id if isinstance(node, ast.Name) else None
+    for item in module.body:
+        if isinstance(item, ast.ClassDef) and item.name == name and not item.bases:
+            lines = [line.target for line in item.body if isinstance(line, ast.AnnAssign)]
+            return tuple(line.id for line in lines if isinstance(line, ast.Name))
+    return None

@@ -1,0 +1,244 @@
+"""The records that pass between office, laboratory, store and dashboard, and their units.
+
+Standard library only: the laboratory runs on machines that have torch and little else. Files and
+the hatch to a worker carry these records as JSON through `encode` and `decode`. Durations are
+integer nanoseconds, sizes integer bytes; whoever prints them scales them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from typing import Any, Literal, TypeVar
+
+SCHEMA_VERSION = 1
+MODELS = ("transformer", "reformer")  # modules of models/ that define MODEL
+PHASES = ("forward", "train_step")
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+DEVICES = ("cpu", "cuda")
+
+Unit = Literal["ns", "byte", "flop", "1"]
+Better = Literal["lower", "higher"]
+T = TypeVar("T")
+
+
+class Outcome(StrEnum):
+    """How a cell ended. Everything but `OK` comes with a reason."""
+
+    OK = "ok"
+    WRONG = "wrong"  # values or gradients differ from the float64 reference
+    OUT_OF_MEMORY = "out_of_memory"
+    IMPLIED = "implied"  # a shorter cell of the same contender ran out of memory or time
+    TIMEOUT = "timeout"
+    UNSUPPORTED = "unsupported"  # the mechanism or impl says that it cannot run this cell
+    CRASHED = "crashed"  # the process died by a signal or left without a word
+    ERROR = "error"  # an exception that none of the above names
+    SKIPPED = "skipped"  # left out by the suite, with its reason
+
+
+FAULTS = frozenset({Outcome.WRONG, Outcome.CRASHED, Outcome.ERROR})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One point of the grid: what is measured. Two cells are the same iff their ids are equal."""
+
+    contender: str  # the entry of the suite that this cell belongs to
+    model: str  # transformer, reformer, ...
+    attention: str  # name of the variant, a file in models/variants/ or a plugin
+    impl: str  # the way to compute it; `auto` lets the variant choose and say what it chose
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])  # of model and variant
+    phase: str  # one of PHASES
+    seq_len: int
+    batch: int
+    d_model: int
+    heads: int
+    d_ff: int
+    layers: int
+    vocab: int
+    causal: bool
+    dtype: str  # one of DTYPES
+    device: str  # one of DEVICES
+    threads: int  # intra-operation threads on a CPU
+    data: str  # `stdlib` or the name of the user's file; its digest is in the environment
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """A readable slug and a hash of the canonical JSON, fit for a file name."""
+        digest = hashlib.sha256(canonical(encode(self)).encode()).hexdigest()[:8]
+        return f"{self.contender}-{self.phase}-{self.seq_len}-{self.dtype}-{self.device}-{digest}"
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that one step processes."""
+        return self.batch * self.seq_len
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How each cell is measured; the same for all cells of a run."""
+
+    warmups: int = 1  # steps before the first sample, kept apart from the samples
+    min_samples: int = 10  # sample at least so often, unless max_time_s ends it first
+    max_samples: int = 200
+    min_time_s: float = 0.5  # sample at least for so long
+    max_time_s: float = 20.0  # past this, three samples are enough
+    timeout_s: float = 300.0  # of the whole cell: then its process is killed
+    memory_limit_bytes: int | None = None  # of a CPU cell; None: 80 % of what is available
+    order_seed: int = 0  # of the random order of contenders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One metric of one cell: raw values in order of measurement, never a summary."""
+
+    metric: str  # what was measured: latency, latency_wall, peak_memory, flops_executed, ...
+    unit: Unit
+    better: Better
+    samples: tuple[float, ...]  # integers where the unit is ns, byte or flop
+    warmups: tuple[float, ...] = ()
+    stop: str = "single"  # why sampling stopped: single, enough, max_time, max_samples
+    method: str = ""  # the instrument, in words: "process CPU time, 1 thread"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What must be equal before two results may be compared, and what helps to explain them."""
+
+    fields: Mapping[str, Any]  # flat: no paths, no user names
+
+    @property
+    def id(self) -> str:
+        """Content address: twelve hexadecimal digits."""
+        return hashlib.sha256(canonical(encode(self)).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What goes through the hatch: a cell and how to measure it on this machine."""
+
+    cell: Cell
+    metrics: tuple[str, ...]  # names of files in worker/metrics/
+    protocol: Protocol
+    data_path: str | None = None  # the user's corpus; None: the standard library's sources
+    plugins: tuple[str, ...] = ()  # files that hold variants from outside
+    artifacts: str | None = None  # folder for what the worker writes beside its answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one cell."""
+
+    cell: Cell
+    outcome: Outcome
+    reason: str | None = None  # never None unless the outcome is `ok`
+    measurements: tuple[Measurement, ...] = ()  # those that were finished, whatever the outcome
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])  # parameters, proof, impl
+    environment: str | None = None  # id; None where no process lived long enough to tell
+    stage: str | None = None  # the pass in which the cell ended, if it did not end well
+    requested_bytes: int | None = None  # what an out-of-memory asked for, where known
+    attempt: int = 1
+    started_at: str = ""  # ISO 8601, UTC
+    wall_ns: int = 0  # from hand-over to the last byte of the answer, as the runner saw it
+    measured_ns: int = 0  # of that, spent inside proof and metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """An entry of a suite; the first is the baseline."""
+
+    id: str
+    model: str
+    attention: str
+    impl: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHeader:
+    """What was asked: written before the first cell."""
+
+    run_id: str
+    suite: str  # name
+    suite_text: str  # verbatim YAML
+    overrides: tuple[str, ...] = ()  # --set path=value, as given
+    question: str
+    command: tuple[str, ...]  # arguments after `python -m harness`
+    created_at: str  # ISO 8601, UTC
+    contenders: tuple[Contender, ...]
+    metrics: tuple[str, ...]
+    protocol: Protocol
+    cells: tuple[Cell, ...]  # every planned cell, in the order of execution
+    gate: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    plugins: tuple[str, ...] = ()  # names of the variants that came from outside
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Header and results of one execution of a suite."""
+
+    header: RunHeader
+    results: tuple[Result, ...]  # the last attempt of each cell, in planned order
+    environments: Mapping[str, Environment]
+    notes: tuple[str, ...] = ()  # torn lines and the like, for the reader's eyes
+
+    @property
+    def by_cell(self) -> dict[str, Result]:
+        """Results by cell id."""
+        return {result.cell.id: result for result in self.results}
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, no blanks, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def encode(value: Any) -> Any:
+    """Turn a record into what `json.dumps` takes."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        items = typing.cast("Mapping[Any, Any]", value).items()
+        return {str(key): encode(item) for key, item in items}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in typing.cast("list[Any]", value)]
+    return value
+
+
+def decode(kind: type[T], data: Mapping[str, Any]) -> T:
+    """Build a record from `encode`'s output; keys of a newer version are ignored.
+
+    Raises:
+        ValueError: a key without default is missing.
+    """
+    hints = typing.get_type_hints(kind)
+    names = {f.name for f in fields(typing.cast("Any", kind))}
+    given = {key: _decode(hints[key], item) for key, item in data.items() if key in names}
+    try:
+        return kind(**given)
+    except TypeError as error:
+        raise ValueError(f"{kind.__name__}: {error}") from error
+
+
+def _decode(hint: Any, value: Any) -> Any:
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
+        (hint,) = (option for option in typing.get_args(hint) if option is not type(None))
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        return tuple(_decode(arguments[0], item) for item in value)
+    if origin is Mapping and is_dataclass(arguments[1]):
+        return {key: _decode(arguments[1], item) for key, item in value.items()}
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return hint(value)
+    if isinstance(hint, type) and is_dataclass(hint):
+        return decode(hint, value)
+    return value
