@@ -1,0 +1,1 @@
+"""What two runs can say about each other; `harness.compare` is its door."""

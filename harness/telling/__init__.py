@@ -1,0 +1,1 @@
+"""Runs in words and tables; `harness.report` and `harness.export` are its doors."""
