@@ -1,0 +1,50 @@
+# Every target prints the plain commands that it runs; none needs more than Python 3.11+, git, make.
+PYTHON ?= python3
+SUITE ?= suites/long_seq.yaml
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEV_READY := $(VENV)/.dev-ready
+
+.PHONY: run test dashboard lint types contracts smoke bench clean
+
+run: $(READY)
+	$(BIN)/python -m harness run $(SUITE)
+
+test: $(DEV_READY)
+	$(BIN)/python -m pytest
+
+dashboard: $(READY)
+	$(BIN)/python -m harness dashboard
+
+lint: $(DEV_READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/deptry .
+
+types: $(DEV_READY)
+	$(BIN)/pyright
+
+contracts: $(DEV_READY)
+	$(BIN)/lint-imports
+
+smoke: $(READY)
+	$(BIN)/python -m harness run suites/smoke.yaml
+
+bench: $(DEV_READY)
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name it: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(READY): $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(DEV_READY): $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(READY)

@@ -1,0 +1,170 @@
+"""The command line: parse, call, print, exit code. Only this module prints and exits."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+
+from harness import compare, export, planning, progress, report, runner, store, suite
+from harness.arguments import LISTINGS, parse
+from harness.executors.local import WorkerError
+from harness.planning import PlanError, Request
+from harness.schema import FAULTS, PHASES
+from harness.store import StoreError
+from harness.suite import SuiteError
+from models.catalog import UnknownNameError, unknown
+
+EXIT_OK = 0
+EXIT_FAULT = 1  # a cell was wrong, crashed or in error
+EXIT_USAGE = 2  # bad usage, bad input, or a fault of ours: never taken for a verdict
+EXIT_INCOMPARABLE = 4  # nothing could be compared
+EXIT_INTERRUPTED = 130
+
+SUITES = Path("suites")
+PIPE_WIDTH = 110  # characters
+# What a bad command, file or name raises: one message, no traceback.
+BAD_INPUT = (SuiteError, StoreError, PlanError, WorkerError, UnknownNameError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    typed = tuple(sys.argv[1:] if arguments is None else arguments)
+    args = parse(typed)
+    args.typed = typed
+    try:
+        return COMMANDS[args.verb](args, _console())
+    except BAD_INPUT as error:
+        for problem in getattr(error, "problems", (str(error),)):
+            print(f"error: {problem}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception:  # noqa: BLE001 - the last resort: a fault of ours is not a regression
+        Console(stderr=True).print_exception()
+        return EXIT_USAGE
+
+
+def run(args: argparse.Namespace, out: Console) -> int:
+    """Measure a suite, or what is left of a run."""
+    with closing(planning.executor(args.executor)) as executor:
+        if args.resume:
+            folder = store.resolve(args.resume, args.out)
+            plan = planning.resume(folder, args.suite, args.plugin, executor)
+        else:
+            plan = planning.plan(_request(args), executor)
+        if args.dry_run:
+            out.print(report.plan([job.cell for job in plan.jobs]))
+            return EXIT_OK
+        with _writer(plan, args.out) as writer:
+            for result in plan.skipped:
+                writer.end(result)
+            watcher = progress.Progress(out, [job.cell for job in plan.jobs], plan.header.protocol)
+            jobs = planning.with_artifacts(plan.jobs, writer.folder)
+            try:
+                runner.run(jobs, executor.execute, writer, watcher, known=plan.known)
+            except KeyboardInterrupt:
+                writer.finish("interrupted")
+                out.print(f"\nstopped; go on with: python -m harness run --resume {writer.folder}")
+                return EXIT_INTERRUPTED
+            writer.finish("finished")
+    done = store.open(writer.folder)
+    for table in report.tables(done):
+        out.print(table)
+    out.print(report.answer(done))
+    out.print(str(writer.folder), soft_wrap=True)
+    return EXIT_FAULT if any(r.outcome in FAULTS for r in done.results) else EXIT_OK
+
+
+def list_(args: argparse.Namespace, out: Console) -> int:
+    """Print what there is, one line each."""
+    variants = suite.VARIANTS
+    listings: dict[str, Callable[[], Iterable[Sequence[str]]]] = {
+        "variants": lambda: [(name, variants.summary(name)) for name in variants.names()],
+        "metrics": suite.metric_summaries,
+        "suites": lambda: suite.summaries(SUITES),
+        "runs": lambda: report.run_lines(store.runs(args.out)),
+        "phases": lambda: [(phase,) for phase in PHASES],
+    }
+    if args.what not in LISTINGS:
+        raise PlanError(unknown("listing", args.what, list(LISTINGS)))
+    out.print(report.listing(listings[args.what]()))
+    return EXIT_OK
+
+
+def show(args: argparse.Namespace, out: Console) -> int:
+    """Print a run or one of its cells in full."""
+    run = store.open(args.run, args.out)
+    if args.cell is None:
+        out.print(report.run(run))
+    else:
+        out.print(report.cell(run, store.find(run, args.cell)))
+    return EXIT_OK
+
+
+def compare_(args: argparse.Namespace, out: Console) -> int:
+    """Print the ratios of two runs, cell by cell, environment differences first."""
+    found = compare.compare_runs(store.open(args.base, args.out), store.open(args.run, args.out))
+    out.print(report.comparison(found))
+    return EXIT_OK if found.comparable else EXIT_INCOMPARABLE
+
+
+def export_(args: argparse.Namespace, out: Console) -> int:
+    """Write a run in another format, to a file or to standard output."""
+    text = export.export(store.open(args.run, args.out), args.to)
+    if args.output is None:
+        out.file.write(text)
+    else:
+        args.output.write_text(text, encoding="utf-8")
+    return EXIT_OK
+
+
+def dashboard(args: argparse.Namespace, _out: Console) -> int:
+    """Serve the dashboard on this machine until Ctrl-C."""
+    # A process of its own, by name: the harness never imports the storey above it.
+    command = [sys.executable, "-m", "dashboard", "--root", args.out, "--port", args.port]
+    return subprocess.call([*map(str, command), *args.runs])
+
+
+COMMANDS = {
+    "run": run,
+    "list": list_,
+    "show": show,
+    "compare": compare_,
+    "export": export_,
+    "dashboard": dashboard,
+}
+
+
+def _console() -> Console:
+    """Return standard output; into a file or a pipe as wide as the tables like it."""
+    is_told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if is_told else PIPE_WIDTH, highlight=False)
+
+
+def _request(args: argparse.Namespace) -> Request:
+    if args.suite is None:
+        raise PlanError("name a suite, such as suites/long_seq.yaml, or --resume a run")
+    return Request(
+        suite=args.suite,
+        overrides=tuple(args.set),
+        only=tuple(args.only),
+        skip=tuple(args.skip),
+        plugins=tuple(args.plugin),
+        command=args.typed,
+    )
+
+
+def _writer(plan: planning.Plan, root: Path) -> store.Writer:
+    if plan.folder is not None:
+        return store.Writer.resume(plan.folder)
+    return store.Writer.create(root, plan.header)
