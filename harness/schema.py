@@ -7,6 +7,7 @@ integer nanoseconds, sizes integer bytes; whoever prints them scales them.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import types
@@ -218,13 +219,18 @@ def decode(kind: type[T], data: Mapping[str, Any]) -> T:
     Raises:
         ValueError: a key without default is missing.
     """
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     names = {f.name for f in fields(typing.cast("Any", kind))}
     given = {key: _decode(hints[key], item) for key, item in data.items() if key in names}
     try:
         return kind(**given)
     except TypeError as error:
         raise ValueError(f"{kind.__name__}: {error}") from error
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)  # slow: it evaluates every annotation anew
 
 
 def _decode(hint: Any, value: Any) -> Any:

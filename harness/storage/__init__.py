@@ -1,0 +1,1 @@
+"""How results lie on the disk; `harness.store` is the only door."""

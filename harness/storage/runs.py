@@ -1,0 +1,91 @@
+"""The runs below a folder: which there are, how they stand, which one a name means."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.storage import archive
+from harness.storage.shards import StoreError
+
+NOT_RUNS = frozenset({"baselines"})  # folders beside the runs that hold something else
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """One line about a run; a broken folder has a problem instead of numbers."""
+
+    run_id: str
+    path: Path
+    suite: str = ""
+    created_at: str = ""  # ISO 8601, UTC
+    state: str = "broken"  # running, finished, interrupted, broken
+    planned: int = 0  # cells
+    outcomes: Mapping[str, int] = field(default_factory=dict[str, int])  # cells by outcome
+    problem: str | None = None
+
+
+def runs(root: Path) -> list[RunSummary]:
+    """Return every run below a folder, newest first, broken ones last."""
+    if not root.is_dir():
+        return []
+    folders = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")]
+    found = [summary(folder) for folder in folders if folder.name not in NOT_RUNS]
+    return sorted(found, key=lambda run: (run.created_at, run.run_id), reverse=True)
+
+
+def summary(folder: Path) -> RunSummary:
+    """Return one line about a run; what cannot be read becomes its problem."""
+    try:
+        header, end = archive.read_header(folder)
+        state = end.get("state", "running")
+        outcomes = end.get("outcomes")
+        if state == "running":
+            run, live = archive.read(folder), archive.is_live(folder)
+            outcomes = archive.count_outcomes(run)
+            state = "running" if live else "interrupted"
+    except StoreError as error:
+        return RunSummary(run_id=folder.name, path=folder, problem=str(error))
+    return RunSummary(
+        run_id=header.run_id,
+        path=folder,
+        suite=header.suite,
+        created_at=header.created_at,
+        state=state,
+        planned=len(header.cells),
+        outcomes=outcomes or {},
+    )
+
+
+def resolve(name: str | Path, root: Path) -> Path:
+    """Return the folder of a run: `latest`, a run id, a unique beginning of one, or a path.
+
+    Raises:
+        StoreError: no run or several have this name; the message gives the nearest match.
+    """
+    if (Path(root, name) / archive.HEADER).is_file():
+        return Path(root, name)
+    if (Path(name) / archive.HEADER).is_file():
+        return Path(name)
+    known = [run for run in runs(root) if run.problem is None]
+    if str(name) == "latest" and known:
+        return known[0].path
+    matches = [run for run in known if str(name) and run.path.name.startswith(str(name))]
+    if len(matches) == 1:
+        return matches[0].path
+    ids = [run.path.name for run in matches or known]
+    if matches:
+        raise StoreError(f"run {str(name)!r} is one of {len(ids)}: {', '.join(ids)}")
+    if not known:
+        raise StoreError(f"no run {str(name)!r}: there are no runs in {root}")
+    raise StoreError(f"no run {str(name)!r}{_nearest(str(name), known)} runs: {', '.join(ids)}")
+
+
+def _nearest(name: str, known: list[RunSummary]) -> str:
+    """Return `; did you mean ...;` by run id or suite, or `;`."""
+    words = {run.path.name: run.path.name for run in known}
+    words |= {run.suite: run.path.name for run in reversed(known)}
+    near = difflib.get_close_matches(name, words, n=1, cutoff=0.5)
+    return f"; did you mean {words[near[0]]!r};" if near else ";"

@@ -1,0 +1,90 @@
+"""The one door to results: write runs, find them, read them, tabulate them.
+
+    from harness import store
+
+    for run in store.runs():
+        print(run.run_id, run.state)
+    table = store.frame("latest")
+
+The files behind it are described in `results/README.md`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.schema import Run
+from harness.storage import archive, observations
+from harness.storage import runs as listing
+from harness.storage.archive import find, fingerprint, finished
+from harness.storage.journal import Writer
+from harness.storage.runs import RunSummary
+from harness.storage.shards import StoreError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs] - pandas ships none
+
+__all__ = [
+    "RESULTS",
+    "RunSummary",
+    "StoreError",
+    "Writer",
+    "find",
+    "fingerprint",
+    "finished",
+    "frame",
+    "new_run_id",
+    "open",
+    "resolve",
+    "runs",
+]
+
+RESULTS = Path("results")  # relative to the working directory
+
+
+def runs(root: Path = RESULTS) -> list[RunSummary]:
+    """Return every run below a folder, newest first; a broken one is listed with its problem."""
+    return listing.runs(root)
+
+
+def resolve(name: str | Path, root: Path = RESULTS) -> Path:
+    """Return the folder of a run: `latest`, a run id, a unique beginning of one, or a path.
+
+    Raises:
+        StoreError: no run or several have this name; the message gives the nearest match.
+    """
+    return listing.resolve(name, root)
+
+
+def open(run: str | Path, root: Path = RESULTS) -> Run:  # noqa: A001 - `store.open(run)`
+    """Read a run: header, the last attempt of each cell in planned order, environments, notes.
+
+    Raises:
+        StoreError: no run has this name, or its header cannot be read.
+    """
+    return archive.read(resolve(run, root))
+
+
+def frame(*runs: Run | str | Path, root: Path = RESULTS) -> DataFrame:
+    """Return runs as one table: a row for each metric of each cell, in SI units.
+
+    See `harness.storage.observations` for the columns.
+
+    Raises:
+        StoreError: no run has one of these names, or its header cannot be read.
+    """
+    return observations.frame(run if isinstance(run, Run) else open(run, root) for run in runs)
+
+
+def new_run_id(suite: str, now: datetime, seed: object) -> str:
+    """Return a run id that sorts by time: 20261123T091011Z-long_seq-3f9a.
+
+    The last part is a hash of the seed, so that two runs of one second differ.
+    """
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", suite)
+    tail = hashlib.sha256(repr(seed).encode()).hexdigest()[:4]
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{name}-{tail}"
