@@ -1,0 +1,1 @@
+"""The laboratory: the only rooms of the harness that import torch."""

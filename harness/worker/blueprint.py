@@ -1,0 +1,150 @@
+"""What a cell names, found and checked: model, variant, impl, options and size."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.schema import MODELS, Cell, Job
+from harness.worker import corpus, options
+from models.catalog import unknown
+from models.model import Model, ModelCost, Size
+from models.variant import VARIANTS, Unsupported, Variant
+
+AUTO = "auto"  # the model chooses its attention, the variant its impl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """The parts of a cell's network and how they go together."""
+
+    cell: Cell
+    model: Model
+    model_options: Any
+    attention: str  # name of the variant, `auto` resolved
+    variant: Variant
+    variant_options: Any
+    impl: str  # `auto` resolved
+    size: Size
+
+    def network(self) -> nn.Module:
+        """Build the network on torch's default device, from torch's default generator.
+
+        Raises:
+            Unsupported: the impl or the combination cannot run here.
+            ValueError: a value is impossible, such as a length that the mechanism cannot take.
+        """
+        return self.model.build(
+            self.size, self.model_options, self.variant, self.variant_options, self.impl
+        )
+
+    def cost(self) -> ModelCost:
+        """Return what one step costs on paper."""
+        return self.model.cost(
+            self.size,
+            self.model_options,
+            self.variant,
+            self.variant_options,
+            self.impl,
+            self.cell.batch,
+            self.cell.seq_len,
+            getattr(torch, self.cell.dtype).itemsize,
+        )
+
+
+def preload() -> None:
+    """Import every model and variant of the house, so that forks of this process have them."""
+    for name in MODELS:
+        importlib.import_module(f"models.{name}")
+    for name in VARIANTS.names():
+        VARIANTS.load(name)
+
+
+def draw(cell: Cell, plugins: Sequence[str] = ()) -> Blueprint:
+    """Find everything that a cell names.
+
+    Args:
+        cell: the cell; `auto` stands for the model's attention and the variant's first impl.
+        plugins: files of variants from outside.
+
+    Raises:
+        ValueError: an unknown name (with the nearest), an option or a size that cannot be.
+        Unsupported: the mechanism has no form with, or without, a causal mask.
+    """
+    if cell.model not in MODELS:
+        raise ValueError(unknown("model", cell.model, list(MODELS)))
+    model: Model = importlib.import_module(f"models.{cell.model}").MODEL
+    attention = model.attention if cell.attention == AUTO else cell.attention
+    variant: Variant = VARIANTS.with_files(*map(Path, plugins)).load(attention)
+    impl = variant.impls[0] if cell.impl == AUTO else cell.impl
+    if impl not in variant.impls:
+        raise ValueError(unknown(f"impl of {attention}", impl, list(variant.impls)))
+    model_options, variant_options = split_options(cell, model, variant)
+    size = _size(cell)
+    if not (variant.causal if cell.causal else variant.bidirectional):
+        raise Unsupported(
+            f"{attention}: has no {'causal' if cell.causal else 'bidirectional'} form"
+        )
+    return Blueprint(
+        cell=cell,
+        model=model,
+        model_options=model_options,
+        attention=attention,
+        variant=variant,
+        variant_options=variant_options,
+        impl=impl,
+        size=size,
+    )
+
+
+def split_options(cell: Cell, model: Model, variant: Variant) -> tuple[Any, Any]:
+    """Return the options of the model and those of the variant.
+
+    Raises:
+        ValueError: an unknown option, with the nearest, or a value that cannot be.
+    """
+    return options.split(cell.options, model.options, variant.options)
+
+
+def check(job: Job) -> str | None:
+    """Return what is wrong with a job as input, or None; nothing large is allocated.
+
+    The network is built on the meta device, which has shapes and no memory. What is unsupported
+    is no bad input, and what only a real device can tell is left to the cell.
+    """
+    try:
+        corpus.require(corpus.load(job.data_path), job.cell.seq_len)
+        blueprint = draw(job.cell, job.plugins)
+        with torch.device("meta"):
+            blueprint.network()
+        blueprint.cost()  # a mechanism says here which lengths it cannot take
+    except ValueError as error:
+        return str(error)
+    except (Unsupported, NotImplementedError, RuntimeError):
+        return None
+    return None
+
+
+def _size(cell: Cell) -> Size:
+    for name in ("seq_len", "batch", "d_model", "heads", "d_ff", "layers", "threads"):
+        if getattr(cell, name) < 1:
+            raise ValueError(f"{name} is {getattr(cell, name)}; it must be at least 1")
+    if cell.d_model % cell.heads:
+        raise ValueError(f"d_model {cell.d_model} is not a multiple of heads {cell.heads}")
+    if cell.vocab < corpus.VOCAB:
+        raise ValueError(f"vocab {cell.vocab} is too small: bytes need {corpus.VOCAB}")
+    return Size(
+        vocab=cell.vocab,
+        d_model=cell.d_model,
+        heads=cell.heads,
+        d_ff=cell.d_ff,
+        layers=cell.layers,
+        max_len=cell.seq_len,
+        causal=cell.causal,
+    )

@@ -1,0 +1,52 @@
+"""The kind `Metric`: one instrument, with a pass of its own over a fresh workload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from harness.schema import Job, Measurement
+from harness.worker import nvml, workload
+from harness.worker.clock import Clock
+from harness.worker.memory import ProcessMemory
+from harness.worker.nvml import Reading
+from harness.worker.workload import Workload
+from models.catalog import Catalog
+
+METRICS = Catalog("harness.worker.metrics", "METRIC")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """A job and the instruments to measure it with; tests replace the instruments."""
+
+    job: Job
+    build: Callable[[Job], Workload] = workload.build  # a fresh workload each time
+    clock: Clock = field(default_factory=Clock)
+    process: ProcessMemory = field(default_factory=ProcessMemory)
+    cuda: Any = torch.cuda  # events, synchronisation and allocator statistics
+    device_used: Callable[[], Reading] = nvml.used_bytes  # bytes in use on the whole CUDA device
+
+    def fresh(self) -> Workload:
+        """Return a workload that nothing has stepped yet."""
+        return self.build(self.job)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What one instrument found."""
+
+    measurements: tuple[Measurement, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])  # flat, of JSON's types
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One instrument; the last line of a file in `metrics/` makes one."""
+
+    collect: Callable[[Bench], Findings]
+    headline: str  # the measurement that tables show and gates judge
+    pristine: bool = False  # must run in a process whose heap nothing else has used

@@ -1,0 +1,149 @@
+"""Proof before timing: values and gradients of the asked impl against the float64 reference.
+
+The mechanism, not the whole network, is proven: in another precision the buckets of a hash would
+fall differently and two networks could not be compared. The inputs are seeded normal vectors in the
+cell's dtype; the reference sees the same numbers in float64. At full length the reference is
+computed for a sample of query rows (`Attention.rows`), so that the proof of exact attention costs
+O(rows * N); the gradient of a loss over these rows is checked for every query, key and value.
+A mechanism that cannot give rows alone is proven at a shorter length, which the record names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.schema import Cell
+from harness.worker.failure import WrongError
+from models.variant import Attention, Variant
+
+ROWS = 128  # query rows that are compared where a sequence is longer
+UNSAMPLED_LENGTH = 1024  # longest proof of a mechanism that has no cheap rows
+# Relative Frobenius error of softmax attention in this precision, with a margin of about ten.
+TOLERANCE = {"float64": 1e-9, "float32": 2e-5, "float16": 5e-3, "bfloat16": 4e-2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What was compared and how far it was off, as relative Frobenius errors."""
+
+    seq_len: int
+    rows: int
+    tolerance: float
+    values: float
+    gradients: Mapping[str, float]  # by input; empty where the phase needs none
+
+    @property
+    def worst(self) -> float:
+        """The largest error."""
+        return max(self.values, *self.gradients.values(), 0.0)
+
+
+def prove(cell: Cell, variant: Variant, options: Any, impl: str, *, seed: int) -> Proof:
+    """Compare the impl with the reference at the cell's shape.
+
+    Args:
+        cell: gives shape, dtype, device and whether gradients are needed.
+        variant: the mechanism.
+        options: of the mechanism.
+        impl: the one that will be timed, `auto` already resolved.
+        seed: of inputs and sampled rows; a second proof takes another.
+
+    Raises:
+        WrongError: an error exceeds the tolerance or is not finite.
+    """
+    head_dim = cell.d_model // cell.heads
+    asked = variant.module(options, causal=cell.causal, impl=impl, head_dim=head_dim)
+    asked = asked.to(cell.device, getattr(torch, cell.dtype))
+    reference = variant.module(options, causal=cell.causal, impl="reference", head_dim=head_dim)
+    reference = reference.to(cell.device, getattr(torch, cell.dtype))
+    reference.load_state_dict(asked.state_dict())
+    reference = reference.double()
+
+    generator = torch.Generator().manual_seed(seed)
+    seq_len = _length(cell.seq_len, reference)
+    shape = (cell.batch, cell.heads, seq_len, head_dim)
+    inputs = [_normal(shape, generator, cell) for _ in "qkv"]
+    rows = _rows(seq_len, generator).to(cell.device)
+    weights = _normal((cell.batch, cell.heads, len(rows), head_dim), generator, cell)
+
+    gradients = cell.phase == "train_step"
+    got = _run(asked, inputs, rows, weights, gradients=gradients, sampled=False)
+    exact = [x.double() for x in inputs]
+    wanted = _run(reference, exact, rows, weights.double(), gradients=gradients, sampled=True)
+    errors = _errors(got, wanted)
+    proof = Proof(
+        seq_len=seq_len,
+        rows=len(rows),
+        tolerance=TOLERANCE[cell.dtype] * variant.tolerance,
+        values=errors.pop("values"),
+        gradients=errors,
+    )
+    _judge(proof, f"{cell.attention}.{impl}")
+    return proof
+
+
+def _length(seq_len: int, reference: Attention) -> int:
+    cheap = type(reference).rows is not Attention.rows
+    return seq_len if cheap else min(seq_len, UNSAMPLED_LENGTH)
+
+
+def _normal(shape: tuple[int, ...], generator: torch.Generator, cell: Cell) -> Tensor:
+    return torch.randn(shape, generator=generator).to(cell.device, getattr(torch, cell.dtype))
+
+
+def _rows(seq_len: int, generator: torch.Generator) -> Tensor:
+    if seq_len <= ROWS:
+        return torch.arange(seq_len)
+    inner = torch.randperm(seq_len - 2, generator=generator)[: ROWS - 2] + 1
+    return torch.cat([torch.tensor([0]), inner.sort().values, torch.tensor([seq_len - 1])])
+
+
+def _run(
+    attention: Attention,
+    inputs: list[Tensor],
+    rows: Tensor,
+    weights: Tensor,
+    *,
+    gradients: bool,
+    sampled: bool,
+) -> dict[str, Tensor]:
+    q, k, v = (x.detach().requires_grad_(gradients) for x in inputs)
+    with torch.set_grad_enabled(gradients):
+        output = attention.rows(q, k, v, rows) if sampled else attention(q, k, v)[:, :, rows]
+    found = {"values": output.detach()}
+    if gradients:
+        taken = {"q": q, "v": v} if attention.shared_qk else {"q": q, "k": k, "v": v}
+        found |= dict(
+            zip(taken, torch.autograd.grad(output, list(taken.values()), weights), strict=True)
+        )
+    return found
+
+
+def _errors(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, float]:
+    """Return relative Frobenius errors.
+
+    A gradient that is zero by its nature, as that of a query with one key, has no relative error:
+    each norm counts as at least a thousandth of the largest.
+    """
+    norms = {name: exact.norm().item() for name, exact in wanted.items()}
+    floor = max(max(norms.values()) * 1e-3, torch.finfo(torch.float64).tiny)
+    return {
+        name: (got[name].double() - exact).norm().item() / max(norms[name], floor)
+        for name, exact in wanted.items()
+    }
+
+
+def _judge(proof: Proof, name: str) -> None:
+    errors = {"values": proof.values}
+    errors |= {f"gradient of {name}": error for name, error in proof.gradients.items()}
+    for what, error in errors.items():
+        if not error <= proof.tolerance:  # catches NaN too
+            raise WrongError(
+                f"{name}: {what} off by {error:.2g} (relative Frobenius error against the float64 "
+                f"reference at {proof.seq_len} tokens; allowed {proof.tolerance:.2g})"
+            )

@@ -1,0 +1,148 @@
+"""What is measured: a network with seeded weights, a batch of real text and one step over it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.schema import Cell, Environment, Job
+from harness.worker import blueprint, corpus, draws, environment
+from harness.worker.blueprint import Blueprint, check
+from harness.worker.corpus import Corpus
+from harness.worker.device import open_device, seed
+from models.model import ModelCost
+from models.variant import Variant
+
+__all__ = ["Subject", "Workload", "build", "check", "describe", "preload"]
+
+LEARNING_RATE = 1e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """A network, its input and the step that instruments repeat."""
+
+    cell: Cell
+    model: nn.Module
+    tokens: Tensor  # [batch, time], int64
+    targets: Tensor  # [batch, time], int64: the token after each
+    step: Callable[[], Tensor]  # does one step of the phase; returns logits or the loss
+    cost: ModelCost
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers of the network."""
+        return sum(p.numel() for p in self.model.parameters())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A cell as resolved on this machine, before anything is built."""
+
+    environment: Environment
+    facts: Mapping[str, Any]  # what `auto` became
+    variant: Variant
+    options: Any  # of the variant
+    impl: str
+
+
+def preload() -> None:
+    """Do in a fork server what every cell would do; touches no device, starts no thread."""
+    blueprint.preload()
+    environment.preload()
+
+
+def describe(job: Job) -> Subject:
+    """Open the device and resolve what the job names.
+
+    Raises:
+        ValueError: bad input.
+        Unsupported: no such device here, or the mechanism cannot run this cell.
+    """
+    open_device(job.cell)
+    plan = blueprint.draw(job.cell, job.plugins)
+    return Subject(
+        environment=environment.environment(job.cell, _text(job).digest),
+        facts=_facts(plan),
+        variant=plan.variant,
+        options=plan.variant_options,
+        impl=plan.impl,
+    )
+
+
+def build(job: Job) -> Workload:
+    """Make a fresh workload: the same job gives the same weights and the same text every time.
+
+    Weights are drawn in float32 on the CPU and cast, so that they agree between devices and
+    dtypes, and by name, so that they agree between contenders. After the build the global
+    generators hold the cell's seed.
+
+    Raises:
+        ValueError: bad input.
+        Unsupported: the cell cannot run here.
+    """
+    cell = job.cell
+    device = open_device(cell)
+    plan = blueprint.draw(cell, job.plugins)
+    text = corpus.batch(_text(job), cell.batch, cell.seq_len, cell.seed).to(device)
+    model = draws.seeded(plan.network, cell.seed)
+    model.to(device, getattr(torch, cell.dtype))
+    seed(cell.seed)
+    tokens, targets = text[:, :-1].contiguous(), text[:, 1:].contiguous()
+    step = (_forward if cell.phase == "forward" else _train_step)(model, tokens, targets)
+    return Workload(
+        cell=cell,
+        model=model,
+        tokens=tokens,
+        targets=targets,
+        step=step,
+        cost=plan.cost(),
+        facts=_facts(plan),
+    )
+
+
+def _text(job: Job) -> Corpus:
+    return corpus.load(job.data_path)
+
+
+def _facts(plan: Blueprint) -> dict[str, Any]:
+    return {"attention": plan.attention, "impl": plan.impl, "exact": plan.variant.exact}
+
+
+def _forward(model: nn.Module, tokens: Tensor, _targets: Tensor) -> Callable[[], Tensor]:
+    """Return a step that computes the logits of the whole sequence."""
+    model.eval()
+
+    def step() -> Tensor:
+        with torch.no_grad():
+            return model(tokens)
+
+    return step
+
+
+def _train_step(model: nn.Module, tokens: Tensor, targets: Tensor) -> Callable[[], Tensor]:
+    """Return a step that learns the next byte: forward, loss, backward, AdamW.
+
+    Gradients are dropped at the step's end: each step, also of a loop, begins without any and
+    pays for all of its own.
+    """
+    model.train()
+    # 1e-8 rounds to zero in float16, and an embedding row that no token uses would become 0 / 0.
+    eps = 1e-4 if next(model.parameters()).dtype is torch.float16 else 1e-8
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, eps=eps)
+
+    def step() -> Tensor:
+        logits = model(tokens)
+        loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return step
