@@ -1,0 +1,1 @@
+"""Pages: widgets only; what they draw is computed in `curves` and `figures`."""

@@ -1,0 +1,1 @@
+"""Pure functions from curves to figures; none imports Streamlit."""
