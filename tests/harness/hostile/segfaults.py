@@ -22,6 +22,7 @@ class Hostile(Attention):
 
     def forward(self, q, k, v):
         ctypes.string_at(0)
+        return v
 
 
 VARIANT = Variant(
