@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,15 @@ class Blueprint:
 
 
 def preload() -> None:
-    """Import every model and variant of the house, so that forks of this process have them."""
+    """Import every model and variant of the house, so that forks of this process have them.
+
+    A file that cannot be imported is left to the cells that name it: they fail, the others do not.
+    """
     for name in MODELS:
         importlib.import_module(f"models.{name}")
     for name in VARIANTS.names():
-        VARIANTS.load(name)
+        with suppress(Exception):
+            VARIANTS.load(name)
 
 
 def draw(cell: Cell, plugins: Sequence[str] = ()) -> Blueprint:

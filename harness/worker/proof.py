@@ -118,9 +118,11 @@ def _run(
     found = {"values": output.detach()}
     if gradients:
         taken = {"q": q, "v": v} if attention.shared_qk else {"q": q, "k": k, "v": v}
-        found |= dict(
-            zip(taken, torch.autograd.grad(output, list(taken.values()), weights), strict=True)
+        # A mechanism that ignores an input, as a mean ignores queries, has zero gradient there.
+        gradients_of = torch.autograd.grad(
+            output, list(taken.values()), weights, allow_unused=True, materialize_grads=True
         )
+        found |= dict(zip(taken, gradients_of, strict=True))
     return found
 
 
