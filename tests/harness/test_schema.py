@@ -65,7 +65,7 @@ def test_a_missing_key_is_named() -> None:
 
 
 def test_equal_cells_have_one_id_whatever_the_order_of_their_options() -> None:
-    turned = replace(CELL, options=dict(reversed(CELL.options.items())))
+    turned = replace(CELL, options=dict(reversed(list(CELL.options.items()))))
     assert turned.id == CELL.id
 
 
