@@ -22,15 +22,20 @@ COMPARATIVES = {
     "latency": ("is faster", "are faster"),
     "peak_memory": ("needs less memory", "need less memory"),
 }
+NEVER = {
+    "latency": ("is never faster", "are never faster"),
+    "peak_memory": ("never needs less memory", "never need less memory"),
+}
+AT_NO_LENGTH = "at no length"
 
 
 def answer(run: Run) -> str:
     """Return who is fastest and smallest where, what crosses, what failed, and the conditions.
 
-    One sentence a panel names the winners at each length among the contenders that finished there;
-    where the interval of the ratio to the next includes 1, both are named and no difference is
-    claimed. Then one sentence each: crossovers with the baseline, failures, conditions with what
-    limits the comparison.
+    A sentence a line. One sentence a panel names the winners at each length among the contenders
+    that finished there; where the interval of the ratio to the next includes 1, both are named and
+    no difference is claimed. Then one sentence each: crossovers with the baseline, failures,
+    conditions with what limits the comparison.
     """
     found = panels(run)
     measured = [metric for metric in metrics(run) if metric in SUPERLATIVES]
@@ -38,7 +43,7 @@ def answer(run: Run) -> str:
     if not winners:
         winners = ["No cell was measured to its end: nothing can be compared."]
     sentences = [*winners, _crossings(found, measured), _failures(run, found), circumstances(run)]
-    return " ".join(text for text in sentences if text)
+    return "\n".join(text for text in sentences if text)
 
 
 def _winners(panel: Panel, measured: Sequence[str]) -> str:
@@ -130,16 +135,19 @@ def _crossings(found: Sequence[Panel], measured: Sequence[str]) -> str:
             for line in panel.lines[1:]:
                 if line.curve(metric) and panel.baseline.curve(metric):
                     groups.setdefault(_crossing(panel, line, metric), []).append(line.label)
-            verbs = COMPARATIVES[metric]
-            told += [
-                f"{words.listing(names)} {verbs[len(names) > 1]} {where}"
-                for where, names in groups.items()
-            ]
+            told += [_told(names, metric, where) for where, names in groups.items()]
         if told:
             texts.append(f"in {panel.title} {', '.join(told)}")
     if not texts:
         return ""
     return f"Against {found[0].baseline.label}, {'; '.join(texts)}."
+
+
+def _told(names: Sequence[str], metric: str, where: str) -> str:
+    several = len(names) > 1
+    if where == AT_NO_LENGTH:
+        return f"{words.listing(names)} {NEVER[metric][several]}"
+    return f"{words.listing(names)} {COMPARATIVES[metric][several]} {where}"
 
 
 def _crossing(panel: Panel, line: Line, metric: str) -> str:
@@ -152,7 +160,7 @@ def _crossing(panel: Panel, line: Line, metric: str) -> str:
     if found is None:
         ahead = [n for n, r in ratios.items() if r.shown and r.candidate < r.base]
         if not ahead:
-            return "at no length"
+            return AT_NO_LENGTH
         return f"at {units.length(ahead[-1])} but no longer at {units.length(last)}"
     noise = "" if ratios[last].shown else f", within noise at {units.length(last)}"
     if found.everywhere:
@@ -176,5 +184,5 @@ def _failures(run: Run, found: Sequence[Panel]) -> str:
         texts.append(f"{words.count(left, 'cell')} {'was' if left == 1 else 'were'} not run")
     done = sum(result.outcome is Outcome.OK for result in run.results)
     if not texts:
-        return f"All {words.count(done, 'cell')} were measured."
+        return "The only cell was measured." if done == 1 else f"All {done} cells were measured."
     return f"Of {words.count(len(cells), 'cell')} {done} were measured: {'; '.join(texts)}."

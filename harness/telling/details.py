@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from harness import stats
+from harness import diagnostics, stats
 from harness.compare import CellComparison, Comparison
 from harness.judging.change import Change, Ratio
 from harness.judging.conditions import text, used
@@ -26,6 +26,7 @@ def cell_sheets(run: Run, result: Result) -> list[Sheet]:
             rows=tuple(_measured(m) for m in result.measurements),
             notes=tuple(f"{m.metric}: {m.method}" for m in result.measurements if m.method),
         ),
+        *_behaviour(result.measurements),
         pairs("facts", result.facts),
         pairs("cell", encode(result.cell)),
         pairs("environment", environment.fields if environment else {}),
@@ -143,6 +144,39 @@ def _measured(measurement: Measurement) -> tuple[str, ...]:
     ]
     middle = f"{step.text(found.median)}{name}"
     return (measurement.metric, str(found.n), middle, bounds, *spread, measurement.stop)
+
+
+def _behaviour(measurements: Sequence[Measurement]) -> list[Sheet]:
+    """Return whether samples are independent, of one mode and without wild ones, if any vary."""
+    rows = tuple(_behaved(m) for m in measurements if len(set(m.samples)) > 1)
+    if not rows:
+        return []
+    header = ("samples", "lag-1 correlation", "worth", "outliers", "modes", "launches differ by")
+    notes = (
+        "worth: independent samples with the same error of the mean; outliers lie beyond Tukey's "
+        "fences and are counted, not removed; launches: range of their medians over the median",
+    )
+    return [Sheet(title="how samples behave", header=header, rows=rows, notes=notes)]
+
+
+def _behaved(measurement: Measurement) -> tuple[str, ...]:
+    samples = measurement.samples
+    correlation = diagnostics.autocorrelation(samples)
+    wild = len(diagnostics.outliers(samples))
+    found = diagnostics.modes(samples)
+    between = diagnostics.spread_between(samples, measurement.launches)
+    apart = "one"
+    if found:
+        ends = units.span(found.low, found.high, measurement.unit)
+        apart = f"two, {ends}, {units.percent(found.share)} in the upper"
+    return (
+        measurement.metric,
+        "-" if correlation is None else f"{correlation:.2f}",
+        f"{diagnostics.effective_size(samples):.0f} of {len(samples)}",
+        str(wild),
+        apart,
+        "-" if between is None else f"{units.percent(between)} ({len(measurement.launches)})",
+    )
 
 
 def _ended(cell: Cell, result: Result | None) -> tuple[str, str, str]:

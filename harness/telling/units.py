@@ -15,6 +15,10 @@ STEPS = {
     "ns": ((1e0, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s")),
     "byte": ((1, "B"), (2**10, "KiB"), (2**20, "MiB"), (2**30, "GiB"), (2**40, "TiB")),
     "flop": tuple((1e3**i, f"{p}FLOP") for i, p in enumerate(("", "k", "M", "G", "T", "P"))),
+    "J": ((1e-9, "nJ"), (1e-6, "uJ"), (1e-3, "mJ"), (1e0, "J"), (1e3, "kJ")),
+    "flop/s": tuple((1e3**i, f"{p}FLOP/s") for i, p in enumerate(("", "k", "M", "G", "T", "P"))),
+    "byte/s": tuple((1e3**i, f"{p}B/s") for i, p in enumerate(("", "k", "M", "G", "T"))),
+    "flop/byte": ((1, "FLOP/B"),),
     "token/s": ((1, "token/s"), (1e3, "ktoken/s"), (1e6, "Mtoken/s")),
     "1": ((1, ""), (1e3, "k"), (1e6, "M"), (1e9, "G")),
 }

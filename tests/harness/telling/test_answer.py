@@ -17,7 +17,7 @@ def test_the_answer_names_winners_crossings_failures_and_conditions(long_seq) ->
     assert "reformer needs least memory from 512 to 8k tokens" in text
     assert "beyond 2k not all contenders are in the comparison" in text
     assert "reformer is faster from 3.06k tokens (3.03k to 3.09k)" in text
-    assert "transformer-eager is faster at no length" in text
+    assert "transformer-eager is never faster" in text
     assert "needs less memory at 512 but no longer at 2k" in text
     assert "Of 15 cells 13 were measured: transformer-eager ran out of memory in forward" in text
     assert "Example CPU 9000, float32, 1 thread" in text
@@ -42,7 +42,7 @@ def test_no_winner_is_claimed_where_intervals_overlap(make_cell, make_result, ma
     run = make_run([make_result(make_cell(name), STEADY) for name in ("one", "two")])
     text = answer(run)
     assert "one and two, between whom no difference can be shown, are fastest at 512 tokens" in text
-    assert "Against one, in forward two is faster at no length" in text
+    assert "Against one, in forward two is never faster" in text
     assert "times faster" not in text
 
 
@@ -50,7 +50,7 @@ def test_nobody_is_named_where_nobody_is_ahead(make_cell, make_result, make_run)
     run = make_run([make_result(make_cell(name), STEADY) for name in ("one", "two", "three")])
     text = answer(run)
     assert "no contender can be shown to be ahead in latency at 512 tokens (1.00 ms)" in text
-    assert "two and three are faster at no length" in text
+    assert "two and three are never faster" in text
 
 
 def test_a_lead_that_noise_could_undo_is_called_so(make_curves, make_run) -> None:
@@ -121,7 +121,7 @@ def test_control_characters_of_names_do_not_reach_the_terminal(
 ) -> None:
     run = make_run([make_result(make_cell(), STEADY)], fields={"cpu": "evil\x1b[31m\ncpu"})
     assert "\x1b" not in answer(run)
-    assert "\n" not in answer(run)
+    assert "evil?[31m cpu" in answer(run)
 
 
 def test_an_early_lead_within_noise_is_not_claimed(make_cell, make_result, make_run) -> None:
@@ -133,7 +133,7 @@ def test_an_early_lead_within_noise_is_not_claimed(make_cell, make_result, make_
         make_result(make_cell("two", 512), ahead),
         make_result(make_cell("two", 1024), behind),
     ]
-    assert "two is faster at no length" in answer(make_run(results))
+    assert "two is never faster" in answer(make_run(results))
 
 
 def test_winners_that_cannot_be_told_apart_stand_in_the_order_of_the_suite(
