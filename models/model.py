@@ -38,6 +38,8 @@ class ModelCost:
     train_model_flops: int  # forward and backward of the problem
     train_executed_flops: int  # the same as executed, recomputation included
     state_bytes: int  # what decoding one more token must keep
+    attention_bytes: int  # that the mechanisms must move in one forward pass: `compulsory_bytes`
+    product_elements: int  # activations that products of weights read and write, one forward pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,19 +7,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from models.layers.attention_layer import Mechanism, find_mechanism
 from models.layers.cost import LayerCost, layer_cost, network_cost, sectioned_again
 from models.layers.network import (
     Embedding,
+    Network,
     NetworkConfig,
     attention_sublayer,
+    check_mask,
     feed_forward_sublayer,
     initialise,
     sizes,
+    vocab_head,
 )
+from models.layers.positions import count_tokens
 from models.layers.reversible import ReversibleStack
 from models.model import Model, ModelCost, Size
 from models.variant import Shape, Variant
@@ -37,6 +41,7 @@ class ReformerConfig(NetworkConfig):
     attention_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     impls: Mapping[str, str] = field(default_factory=dict[str, str])
     ff_section: int | None = 512
+    loss_section: int | None = 512
     combine: str = "mean"  # of the two streams at the end; or "concatenate", as the paper's LM
     reversible: bool = True  # False: the same function, activations kept
 
@@ -62,7 +67,7 @@ class ReformerConfig(NetworkConfig):
         return self.d_model * (2 if self.combine == "concatenate" else 1)
 
 
-class Reformer(nn.Module):
+class Reformer(Network[ReformerConfig]):
     """Embedding, reversible stack of attention and feed-forward, combined streams, norm, logits.
 
     Layer by layer `y1 = x1 + Attention(norm(x2))`, `y2 = x2 + FeedForward(norm(y1))`, from
@@ -88,20 +93,25 @@ class Reformer(nn.Module):
             sublayers += [attention_sublayer(config, attention), feed_forward_sublayer(config)]
         self.embedding = Embedding(config)
         self.stack = ReversibleStack(sublayers, keep_activations=not config.reversible)
-        self.norm = nn.LayerNorm(config.width)
-        self.head = nn.Linear(config.width, config.vocab, bias=False)
-        initialise(self)
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.head = vocab_head(config, self.embedding)
+        initialise(self, config.init_std)
 
-    def hidden(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t w"]:
+    def hidden(
+        self,
+        tokens: Int[Tensor, "b t"],
+        *,
+        mask: Bool[Tensor, "b t"] | None = None,
+        positions: Int[Tensor, "b t"] | None = None,
+    ) -> Float[Tensor, "b t w"]:
         """Return the normalised last state of each token, `config.width` wide."""
-        a, b = self.stack(self.embedding(tokens))
-        if self.config.combine == "concatenate":
-            return self.norm(torch.cat([a, b], dim=-1))
-        return self.norm((a + b) / 2)
+        check_mask(tokens, mask)
+        x = self.embedding(tokens, count_tokens(mask) if positions is None else positions)
+        return self.norm(self.combined(*self.stack(x, mask=mask)))
 
-    def forward(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t vocab"]:
-        """Return the logits."""
-        return self.head(self.hidden(tokens))
+    def combined(self, a: Float[Tensor, "*b m"], b: Float[Tensor, "*b m"]) -> Float[Tensor, "*b w"]:
+        """Return the two streams as one, `config.width` wide."""
+        return torch.cat([a, b], dim=-1) if self.config.combine == "concatenate" else (a + b) / 2
 
 
 def _mechanisms(config: ReformerConfig, variants: Mapping[str, Variant] | None) -> list[Mechanism]:
@@ -168,11 +178,16 @@ def cost(
             mechanism.variant.cost(mechanism.options, shape, mechanism.impl),
             tokens=batch * seq_len,
             shared_qk=mechanism.build(causal=size.causal, head_dim=size.head_dim).shared_qk,
+            activation=options.activation,
         )
         for mechanism in _mechanisms(config, {"attention": variant})
     ]
-    head = 2 * batch * seq_len * config.width * size.vocab
-    return network_cost(layers, head=head, recomputed=_recomputed(layers, config, seq_len))
+    return network_cost(
+        layers,
+        head=2 * batch * seq_len * config.width * size.vocab,
+        outside=batch * seq_len * (size.d_model + config.width + size.vocab),
+        recomputed=_recomputed(layers, config, seq_len),
+    )
 
 
 def _recomputed(layers: list[LayerCost], config: ReformerConfig, seq_len: int) -> int:
@@ -184,7 +199,7 @@ def _recomputed(layers: list[LayerCost], config: ReformerConfig, seq_len: int) -
             - layer.attention.forward_only_flops
             for layer in layers
         )
-    return sectioned_again(layers, config.ff_section, seq_len)
+    return sectioned_again(layers, config.ff_section, seq_len, activation=config.activation)
 
 
 def _config(

@@ -6,19 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from models.layers.attention_layer import find_mechanism
 from models.layers.cost import layer_cost, network_cost, sectioned_again
 from models.layers.network import (
     Embedding,
+    Network,
     NetworkConfig,
     attention_sublayer,
+    check_mask,
     feed_forward_sublayer,
     initialise,
     sizes,
+    vocab_head,
 )
+from models.layers.positions import count_tokens
 from models.model import Model, ModelCost, Size
 from models.variant import Shape, Variant
 
@@ -40,13 +44,13 @@ class Block(nn.Module):
         self.attention = attention
         self.feed_forward = feed_forward
 
-    def forward(self, x: Float[Tensor, "b t m"]) -> Float[Tensor, "b t m"]:
-        """Add both sublayers to the residual stream."""
-        x = x + self.attention(x)
-        return x + self.feed_forward(x)
+    def forward(self, x: Float[Tensor, "b t m"], **extras: Any) -> Float[Tensor, "b t m"]:
+        """Add both sublayers to the residual stream; they take what they need of the extras."""
+        x = x + self.attention(x, **extras)
+        return x + self.feed_forward(x, **extras)
 
 
-class Transformer(nn.Module):
+class Transformer(Network[ModelConfig]):
     """Embedding, blocks, norm, output projection: tokens to the logits of the vocabulary.
 
     `variants` holds mechanisms that are not in the catalog, by the names that the config uses.
@@ -73,20 +77,23 @@ class Transformer(nn.Module):
             )
         self.embedding = Embedding(config)
         self.blocks = nn.ModuleList(blocks)
-        self.norm = nn.LayerNorm(config.d_model)
-        self.head = nn.Linear(config.d_model, config.vocab, bias=False)
-        initialise(self)
+        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.head = vocab_head(config, self.embedding)
+        initialise(self, config.init_std)
 
-    def hidden(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t m"]:
+    def hidden(
+        self,
+        tokens: Int[Tensor, "b t"],
+        *,
+        mask: Bool[Tensor, "b t"] | None = None,
+        positions: Int[Tensor, "b t"] | None = None,
+    ) -> Float[Tensor, "b t w"]:
         """Return the normalised last state of each token."""
-        x = self.embedding(tokens)
+        check_mask(tokens, mask)
+        x = self.embedding(tokens, count_tokens(mask) if positions is None else positions)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, mask=mask)
         return self.norm(x)
-
-    def forward(self, tokens: Int[Tensor, "b t"]) -> Float[Tensor, "b t vocab"]:
-        """Return the logits."""
-        return self.head(self.hidden(tokens))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,12 +148,16 @@ def cost(
         variant.cost(mechanism.options, shape, mechanism.impl),
         tokens=batch * seq_len,
         shared_qk=mechanism.build(causal=size.causal, head_dim=size.head_dim).shared_qk,
+        activation=options.activation,
     )
     layers = [layer] * size.layers
     return network_cost(
         layers,
         head=2 * batch * seq_len * size.d_model * size.vocab,
-        recomputed=sectioned_again(layers, options.ff_section, seq_len),
+        outside=batch * seq_len * (2 * size.d_model + size.vocab),
+        recomputed=sectioned_again(
+            layers, options.ff_section, seq_len, activation=options.activation
+        ),
     )
 
 

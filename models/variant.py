@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import abc
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from models.catalog import Catalog
@@ -48,18 +50,38 @@ class Cost:
     state_bytes: int  # what decoding one more token must keep per layer
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Everything that was handed in so far: what any causal mechanism can decode from."""
+
+    q: Float[Tensor, "b h t d"]
+    k: Float[Tensor, "b h t d"]
+    v: Float[Tensor, "b h t d"]
+    mask: Bool[Tensor, "b t"] | None
+
+
 class Attention(nn.Module, abc.ABC):
     """A mechanism: q, k, v `[batch, heads, time, dim]` to an output of the same shape.
 
     Projections live in the transformer block. A mechanism with shared queries and keys sets
     `shared_qk`; it takes the shared vectors as q and ignores k.
+
+    A mask is true where a position holds a token. Padded keys are never attended, any position
+    may be padding, and the output at padding is zero. A mechanism may leave the argument out; then
+    it refuses padded batches.
+
+    Decoding: `state = begin(...)` with what was attended by `forward`, then `step` token by token.
     """
 
     shared_qk: bool = False
 
     @abc.abstractmethod
     def forward(
-        self, q: Float[Tensor, "b h t d"], k: Float[Tensor, "b h t d"], v: Float[Tensor, "b h t d"]
+        self,
+        q: Float[Tensor, "b h t d"],
+        k: Float[Tensor, "b h t d"],
+        v: Float[Tensor, "b h t d"],
+        mask: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b h t d"]:
         """Attend."""
 
@@ -69,13 +91,108 @@ class Attention(nn.Module, abc.ABC):
         k: Float[Tensor, "b h t d"],
         v: Float[Tensor, "b h t d"],
         rows: Int[Tensor, " r"],
+        mask: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b h r d"]:
         """Return the outputs at the positions `rows` only.
 
         The proof compares a fast impl with these rows of the reference at full length. Mechanisms
         whose rows can be had without the others override it, so that the proof costs O(N).
         """
-        return self.forward(q, k, v)[:, :, rows]
+        return attend(self, q, k, v, mask)[:, :, rows]
+
+    def begin(
+        self,
+        q: Float[Tensor, "b h t d"],
+        k: Float[Tensor, "b h t d"],
+        v: Float[Tensor, "b h t d"],
+        mask: Bool[Tensor, "b t"] | None = None,
+    ) -> Any:
+        """Return what decoding needs to know of these tokens: the mechanism's own kind of state.
+
+        Raises:
+            Unsupported: the mechanism is bidirectional: a new token would change all outputs.
+        """
+        check_causal(self)
+        return History(q=q, k=k, v=v, mask=mask)
+
+    def step(
+        self,
+        q: Float[Tensor, "b h 1 d"],
+        k: Float[Tensor, "b h 1 d"],
+        v: Float[Tensor, "b h 1 d"],
+        state: Any,
+    ) -> tuple[Float[Tensor, "b h 1 d"], Any]:
+        """Attend from one more token of each row; return its output and the next state.
+
+        Equal to the last row of `forward` over all tokens. States are values: the one that is
+        handed in stays good. There is no gradient through them.
+
+        This one keeps everything and computes all rows again: right for any causal mechanism, slow.
+        """
+        mask = state.mask
+        if mask is not None:
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        history = History(
+            q=torch.cat([state.q, q], dim=2),
+            k=torch.cat([state.k, k], dim=2),
+            v=torch.cat([state.v, v], dim=2),
+            mask=mask,
+        )
+        out = attend(self, history.q, history.k, history.v, mask)
+        return out[:, :, -1:], history
+
+    def reorder(self, state: Any, rows: Int[Tensor, " r"]) -> Any:
+        """Return the state of these rows of the batch; a row may come several times (beams)."""
+        return History(
+            q=state.q[rows],
+            k=state.k[rows],
+            v=state.v[rows],
+            mask=None if state.mask is None else state.mask[rows],
+        )
+
+
+@runtime_checkable
+class Crosses(Protocol):
+    """A mechanism that can attend to another sequence: exact attention without shared vectors."""
+
+    def cross(
+        self,
+        q: Float[Tensor, "b h t d"],
+        k: Float[Tensor, "b h s d"],
+        v: Float[Tensor, "b h s d"],
+        mask: Bool[Tensor, "b s"] | None = None,
+    ) -> Float[Tensor, "b h t d"]:
+        """Attend to all keys that the mask shows; zeros where it shows none."""
+        ...
+
+
+def attend(
+    attention: Attention,
+    q: Float[Tensor, "b h t d"],
+    k: Float[Tensor, "b h t d"],
+    v: Float[Tensor, "b h t d"],
+    mask: Bool[Tensor, "b t"] | None = None,
+) -> Float[Tensor, "b h t d"]:
+    """Call a mechanism, with the mask only if there is one.
+
+    Raises:
+        Unsupported: there is one, and the mechanism takes none.
+    """
+    if mask is None:
+        return attention(q, k, v)
+    if "mask" not in inspect.signature(attention.forward).parameters:
+        raise Unsupported(f"{type(attention).__name__} takes no mask: only batches without padding")
+    return attention(q, k, v, mask)
+
+
+def check_causal(attention: Attention) -> None:
+    """Refuse to decode with a mechanism that says `causal = False`.
+
+    Raises:
+        Unsupported: it is so.
+    """
+    if not getattr(attention, "causal", True):
+        raise Unsupported(f"{type(attention).__name__} is bidirectional: no decoding step by step")
 
 
 @runtime_checkable  # so that tests may check it

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from models.kernels.windows import Window
+from models.kernels.region import region
 
 UNFACTORISED = 128  # the largest bucket count that is hashed in one piece
 
@@ -46,25 +46,50 @@ def bucket_factors(buckets: int | Sequence[int] | None, seq_len: int, chunk: int
     return [first, 2 * math.ceil(count / (2 * first))]
 
 
+def draw_rotations(
+    *, heads: int, dim: int, rounds: int, factors: Sequence[int], seed: int
+) -> Float[Tensor, "h d r f"]:
+    """Draw normal rotations for each head and round: a column for two buckets of each factor.
+
+    They come from a generator of their own, on the CPU, so that they are the same on every device:
+    the global random state is not touched.
+    """
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    shape = (heads, dim, rounds, sum(factors) // 2)
+    return torch.randn(shape, generator=generator, device="cpu")
+
+
 def make_plan(
-    x: Float[Tensor, "b h t d"], *, rounds: int, factors: list[int], seed: int
+    x: Float[Tensor, "b h t d"],
+    rotations: Float[Tensor, "h d r f"],
+    factors: Sequence[int],
+    mask: Bool[Tensor, "b t"] | None = None,
 ) -> LSHPlan:
     """Hash vectors and sort them by (bucket, position) in each round.
 
-    `h(x) = argmax [x R; -x R]` per factor, with normal rotations R of each head and round
-    (section 2, "Locality sensitive hashing"). It runs in float32 on detached vectors whatever the
-    model computes in, so a float64 reference hashes exactly as the float32 model that it checks.
-    Rotations come from a generator of their own: the global random state is not touched.
+    Padding gets a bucket of its own behind all others: it fills no chunk before the last token.
     """
-    heads, dim = x.shape[1], x.shape[3]
-    columns = sum(factors) // 2
-    generator = torch.Generator(device="cpu").manual_seed(seed)  # the same on every device
-    shape = (heads, dim, rounds * columns)
-    rotations = torch.randn(shape, generator=generator, device="cpu").to(x.device)
-    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        rotated = x.detach().float().contiguous() @ rotations
+    bucket = hash_vectors(x, rotations, factors)
+    if mask is not None:
+        bucket = bucket.masked_fill(~mask[:, None, None, :], math.prod(factors))
+    return sorted_by(bucket)
+
+
+def hash_vectors(
+    x: Float[Tensor, "b h t d"], rotations: Float[Tensor, "h d r f"], factors: Sequence[int]
+) -> Int[Tensor, "b h r t"]:
+    """Return the bucket of each vector in each round.
+
+    `h(x) = argmax [x R; -x R]` per factor (section 2, "Locality sensitive hashing"). It runs in
+    float32 on detached vectors whatever the model computes in, so a float64 reference hashes
+    exactly as the float32 model that it checks.
+    """
+    rounds, columns = rotations.shape[2:]
+    flat = rotations.flatten(2).to(x.device, torch.float32)
+    with region("hash"), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        rotated = x.detach().float().contiguous() @ flat
         rotated = rotated.unflatten(-1, (rounds, columns)).movedim(-2, 2)
-        return _sorted_by(_buckets(rotated, factors))
+        return nearest_buckets(rotated, factors)
 
 
 def whole_sequence(x: Float[Tensor, "b h t d"]) -> LSHPlan:
@@ -72,26 +97,6 @@ def whole_sequence(x: Float[Tensor, "b h t d"]) -> LSHPlan:
     shape = (*x.shape[:2], 1, x.shape[2])
     order = torch.arange(x.shape[2], dtype=torch.int32, device=x.device).expand(shape)
     return LSHPlan(order=order, place=order, bucket=torch.zeros_like(order))
-
-
-def times_met(
-    plan: LSHPlan,
-    i: Int[Tensor, "#n ..."],
-    j: Int[Tensor, "#n ..."],
-    window: Window,
-    *,
-    same_bucket: bool,
-) -> Int[Tensor, "n ..."]:
-    """Return in how many rounds the window of position i holds position j (`N_ij`, appendix A)."""
-    times = torch.zeros(1, dtype=torch.int32, device=i.device)
-    for r in range(plan.rounds):
-        chunk = plan.place[:, :, r] // window.chunk
-        apart = look_up(chunk, j) - look_up(chunk, i)
-        near = (apart >= -window.before) & (apart <= window.after)
-        if same_bucket:
-            near &= look_up(plan.bucket[:, :, r], i) == look_up(plan.bucket[:, :, r], j)
-        times = times + near
-    return times
 
 
 def look_up(x: Int[Tensor, "b h t"], positions: Int[Tensor, "#n ..."]) -> Int[Tensor, "n ..."]:
@@ -106,7 +111,10 @@ def hash_flops(*, heads: int, seq_len: int, dim: int, rounds: int, factors: list
     return 2 * heads * seq_len * dim * rounds * (sum(factors) // 2)
 
 
-def _buckets(rotated: Float[Tensor, "b h r t f"], factors: list[int]) -> Int[Tensor, "b h r t"]:
+def nearest_buckets(
+    rotated: Float[Tensor, "b h r t f"], factors: Sequence[int]
+) -> Int[Tensor, "b h r t"]:
+    """Return `argmax [y; -y]` of the rotated vectors y: mixed digits, one for each factor."""
     bucket = torch.zeros(rotated.shape[:-1], dtype=torch.int64, device=rotated.device)
     weight = 1
     for part, factor in zip(rotated.split([f // 2 for f in factors], -1), factors, strict=True):
@@ -115,7 +123,8 @@ def _buckets(rotated: Float[Tensor, "b h r t f"], factors: list[int]) -> Int[Ten
     return bucket.to(torch.int32)
 
 
-def _sorted_by(bucket: Int[Tensor, "b h r t"]) -> LSHPlan:
+def sorted_by(bucket: Int[Tensor, "b h r t"]) -> LSHPlan:
+    """Sort by bucket, and stably: no key of bucket and position is formed that could overflow."""
     order = torch.sort(bucket, dim=-1, stable=True).indices
     places = torch.arange(order.shape[-1], dtype=torch.int32, device=order.device)
     place = torch.empty_like(bucket).scatter_(-1, order, places.expand_as(bucket))

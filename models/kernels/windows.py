@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.functional import pad
 
 # (scores [n, c, m, w], query positions [n, c, m, 1], key positions [n, c, 1, w]) -> scores, with
@@ -65,11 +66,14 @@ def attend_windows(
     positions: Int[Tensor, "n t"],
     window: Window,
     rule: Rule,
+    *,
+    dropout: float = 0.0,
 ) -> PartialSoftmax:
     """Attend among neighbours: `n` sequences, given in the order in which they are chunked.
 
     `positions` are the original places of the tokens; whatever fills up the last chunk or lies
-    beyond an end has the position `t`, and the rule must forbid it as a key.
+    beyond an end has the position `t`, and the rule must forbid it as a key. Dropout takes weights
+    out of `value` and not out of `total`: it acts on normalised weights.
     """
     n, t, d = q.shape
     window = window.clipped(t)
@@ -85,7 +89,8 @@ def attend_windows(
     scores = rule(scores, query_positions, key_positions)
     top = scores.detach().amax(dim=-1, keepdim=True)
     weights = scores.sub_(top.masked_fill(top == -math.inf, 0)).exp_()
-    value = weights.to(v.dtype) @ values
+    kept = functional.dropout(weights, dropout) if dropout else weights
+    value = kept.to(v.dtype) @ values
     return PartialSoftmax(
         top=top.view(n, -1)[:, :t],
         total=weights.sum(dim=-1).view(n, -1)[:, :t],

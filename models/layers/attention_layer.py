@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from models.catalog import UnknownNameError, unknown
-from models.variant import VARIANTS, Attention, Unsupported, Variant
+from models.variant import VARIANTS, Attention, Crosses, Unsupported, Variant, attend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,20 @@ def find_mechanism(
     return Mechanism(variant=variant, options=options, impl=chosen)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """Another sequence as a layer attends to it, projected once for all decoding steps."""
+
+    k: Float[Tensor, "b h s d"]
+    v: Float[Tensor, "b h s d"]
+    mask: Bool[Tensor, "b s"] | None
+
+    def reorder(self, rows: Int[Tensor, " r"]) -> Context:
+        """Return these rows of the batch."""
+        mask = None if self.mask is None else self.mask[rows]
+        return Context(k=self.k[rows], v=self.v[rows], mask=mask)
+
+
 class AttentionLayer(nn.Module):
     """`W_o concat_h attention(x W_q, x W_k, x W_v)`, without biases.
 
@@ -82,12 +96,73 @@ class AttentionLayer(nn.Module):
         self.value = nn.Linear(d_model, width, bias=False)
         self.out = nn.Linear(width, d_model, bias=False)
 
-    def forward(self, x: Float[Tensor, "b t m"]) -> Float[Tensor, "b t m"]:
-        """Attend within the sequence."""
+    def forward(
+        self,
+        x: Float[Tensor, "b t m"],
+        mask: Bool[Tensor, "b t"] | None = None,
+        *,
+        context: Float[Tensor, "b s m"] | None = None,
+        context_mask: Bool[Tensor, "b s"] | None = None,
+    ) -> Float[Tensor, "b t m"]:
+        """Attend within the sequence, or from it to a context (then `mask` has no effect).
+
+        Masks are true where a position holds a token. The output at padding is zero.
+
+        Raises:
+            Unsupported: the mechanism takes no mask, or cannot attend to another sequence.
+        """
+        if context is not None:
+            return self.attend_context(x, self.begin_context(context, context_mask))
+        return self._merge(attend(self.attention, *self._project(x), mask))
+
+    def begin(
+        self, x: Float[Tensor, "b t m"], mask: Bool[Tensor, "b t"] | None = None
+    ) -> tuple[Float[Tensor, "b t m"], Any]:
+        """Return `forward(x, mask)` and the state for decoding what follows.
+
+        Raises:
+            Unsupported: the mechanism is bidirectional, or takes no mask.
+        """
+        q, k, v = self._project(x)
+        out = self._merge(attend(self.attention, q, k, v, mask))
+        return out, self.attention.begin(q, k, v, mask)
+
+    def step(self, x: Float[Tensor, "b 1 m"], state: Any) -> tuple[Float[Tensor, "b 1 m"], Any]:
+        """Attend from one more token of each row; return its output and the next state."""
+        out, state = self.attention.step(*self._project(x), state)
+        return self._merge(out), state
+
+    def reorder(self, state: Any, rows: Int[Tensor, " r"]) -> Any:
+        """Return the state of these rows of the batch; a row may come several times."""
+        return self.attention.reorder(state, rows)
+
+    def begin_context(
+        self, context: Float[Tensor, "b s m"], mask: Bool[Tensor, "b s"] | None = None
+    ) -> Context:
+        """Project a context once, for `attend_context` at every decoding step.
+
+        Raises:
+            Unsupported: the mechanism attends within one sequence.
+        """
+        if self.key is None or not isinstance(self.attention, Crosses):
+            name = type(self.attention).__name__
+            raise Unsupported(f"{name} attends within one sequence; 'full' attends to another, too")
+        k, v = self._split(self.key(context)), self._split(self.value(context))
+        return Context(k=k, v=v, mask=mask)
+
+    def attend_context(self, x: Float[Tensor, "b t m"], context: Context) -> Float[Tensor, "b t m"]:
+        """Attend from x to a context of `begin_context`."""
+        q = self._split(self.query(x))
+        crossing = cast("Crosses", self.attention)  # or there would be no context
+        return self._merge(crossing.cross(q, context.k, context.v, context.mask))
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q = self._split(self.query(x))
         k = q if self.key is None else self._split(self.key(x))
-        out = self.attention(q, k, self._split(self.value(x)))
-        return self.out(out.transpose(1, 2).flatten(2))
+        return q, k, self._split(self.value(x))
 
     def _split(self, x: Float[Tensor, "b t w"]) -> Float[Tensor, "b h t d"]:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def _merge(self, x: Float[Tensor, "b h t d"]) -> Float[Tensor, "b t m"]:
+        return self.out(x.transpose(1, 2).flatten(2))

@@ -49,9 +49,13 @@ class Replay:
         enabled, dtype = self._precision
         devices = [] if self._random_cuda is None else [self._device]
         try:
+            # Without autocast's cache of cast weights: inside an autocast of the caller's it would
+            # outlive this run, and hold all layers' weights at the end of the backward.
             with (
                 torch.random.fork_rng(devices=devices),
-                torch.autocast(self._device.type, dtype=dtype, enabled=enabled),
+                torch.autocast(
+                    self._device.type, dtype=dtype, enabled=enabled, cache_enabled=False
+                ),
             ):
                 torch.set_rng_state(self._random)
                 if self._random_cuda is not None:

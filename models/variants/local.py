@@ -10,13 +10,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from models.kernels.dense import ROWS, attend_pairs
+from models.kernels.padding import permute_heads, tell_apart, tokens_first, zero_padding
 from models.kernels.windows import Rule, Window, attend_windows
-from models.variant import Attention, Cost, Shape, Variant
+from models.variant import Attention, Cost, Shape, Variant, check_causal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalOptions:
-    """Size of the neighbourhood.
+    """Size of the neighbourhood, and dropout.
 
     Raises:
         ValueError: a size is impossible.
@@ -25,10 +26,13 @@ class LocalOptions:
     chunk: int = 64  # tokens
     before: int = 1  # earlier chunks that a chunk sees
     after: int | None = None  # later chunks; None: none if causal, else as many as before
+    attention_dropout: float = 0.0  # share of normalised weights that training sets to zero
 
     def __post_init__(self) -> None:
         if self.chunk < 1 or self.before < 0 or (self.after or 0) < 0:
             raise ValueError(f"{self}: chunk is at least 1, before and after are at least 0")
+        if not 0 <= self.attention_dropout < 1:
+            raise ValueError(f"attention_dropout: {self.attention_dropout}; at least 0 and below 1")
 
     def window(self, *, causal: bool) -> Window:
         """Return the window of a chunk.
@@ -42,8 +46,19 @@ class LocalOptions:
         return Window(chunk=self.chunk, before=self.before, after=after)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalState:
+    """What local attention keeps while decoding: as many tokens as a window can hold."""
+
+    k: Float[Tensor, "b h s d"]  # the n-th token of a row has slot n mod s
+    v: Float[Tensor, "b h s d"]
+    count: Int[Tensor, " b"]  # tokens of each row, padding not counted
+
+
 class LocalAttention(Attention):
     """`softmax(Q K^T / sqrt(d)) V` over the keys of the neighbouring chunks; the ends do not meet.
+
+    Chunks are cut from the tokens, padding left out: wherever it stands, it changes nothing.
 
     impls: `chunked`, blocks of chunk x window, memory linear in N; `reference`, the definition
     over all pairs with the same neighbourhoods, some rows at a time.
@@ -58,10 +73,14 @@ class LocalAttention(Attention):
         self._attend = {"chunked": self._chunked, "reference": self._by_rows}[impl]
 
     def forward(
-        self, q: Float[Tensor, "b h t d"], k: Float[Tensor, "b h t d"], v: Float[Tensor, "b h t d"]
+        self,
+        q: Float[Tensor, "b h t d"],
+        k: Float[Tensor, "b h t d"],
+        v: Float[Tensor, "b h t d"],
+        mask: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b h t d"]:
         """Attend."""
-        return self._attend(q, k, v)
+        return zero_padding(self._attend(q, k, v, mask), mask)
 
     def rows(
         self,
@@ -69,37 +88,108 @@ class LocalAttention(Attention):
         k: Float[Tensor, "b h t d"],
         v: Float[Tensor, "b h t d"],
         rows: Int[Tensor, " r"],
+        mask: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b h r d"]:
         """Return some rows by the definition, in O(r N), whatever the impl."""
-        allowed = self._allowed(rows, q.shape[2])
-        return attend_pairs(q[:, :, rows], k, v, allowed, scale=self.scale)
+        shown = torch.ones_like(q[:1, 0, :, 0], dtype=torch.bool) if mask is None else mask
+        chunk = (shown.cumsum(dim=1) - 1) // self.window.chunk
+        apart = chunk[:, None, :] - chunk[:, rows, None]
+        allowed = (apart >= -self.window.before) & (apart <= self.window.after)
+        allowed &= shown[:, None, :]
+        if self.causal:
+            allowed &= torch.arange(q.shape[2], device=rows.device) <= rows[:, None]
+        allowed = allowed.unsqueeze(1)
+        out = attend_pairs(q[:, :, rows], k, v, allowed, scale=self.scale, dropout=self._dropout)
+        return zero_padding(out, None if mask is None else mask[:, rows])
 
-    def _allowed(self, rows: Int[Tensor, " r"], length: int) -> Bool[Tensor, "r t"]:
-        keys = torch.arange(length, device=rows.device)
-        apart = keys // self.window.chunk - rows[:, None] // self.window.chunk
-        near = (apart >= -self.window.before) & (apart <= self.window.after)
-        return near & (keys <= rows[:, None]) if self.causal else near
+    def begin(
+        self,
+        q: Float[Tensor, "b h t d"],
+        k: Float[Tensor, "b h t d"],
+        v: Float[Tensor, "b h t d"],
+        mask: Bool[Tensor, "b t"] | None = None,
+    ) -> LocalState:
+        """Keep the last tokens of each row."""
+        check_causal(self)
+        b, h, t, d = q.shape
+        shown = torch.ones(b, t, dtype=torch.bool, device=q.device) if mask is None else mask
+        order, _ = tokens_first(shown)
+        count = shown.sum(dim=1)
+        last = self._held(count - 1).clamp(min=0)  # what no token has yet is never allowed
+        kept = order.gather(1, last)[:, None, :, None].expand(b, h, -1, d)
+        return LocalState(k=k.detach().gather(2, kept), v=v.detach().gather(2, kept), count=count)
 
-    def _by_rows(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def step(
+        self,
+        q: Float[Tensor, "b h 1 d"],
+        k: Float[Tensor, "b h 1 d"],
+        v: Float[Tensor, "b h 1 d"],
+        state: LocalState,
+    ) -> tuple[Float[Tensor, "b h 1 d"], LocalState]:
+        """Attend from one token more: O(1); equal to the last row of `forward` over all tokens."""
+        number, slots = state.count, state.k.shape[2]
+        slot = (number % slots)[:, None, None, None].expand_as(k)
+        keys = state.k.scatter(2, slot, k.detach())
+        values = state.v.scatter(2, slot, v.detach())
+        chunk = self.window.chunk
+        first = ((number // chunk - self.window.before) * chunk).clamp(min=0)
+        allowed = (self._held(number) >= first[:, None])[:, None, None]
+        wide = torch.promote_types(q.dtype, torch.float32)
+        out = attend_pairs(
+            q.to(wide),
+            keys.to(wide),
+            values.to(wide),
+            allowed,
+            scale=self.scale,
+            dropout=self._dropout,
+        )
+        return out.to(v.dtype), LocalState(k=keys, v=values, count=number + 1)
+
+    def reorder(self, state: LocalState, rows: Int[Tensor, " r"]) -> LocalState:
+        """Return the state of these rows of the batch; a row may come several times."""
+        return LocalState(k=state.k[rows], v=state.v[rows], count=state.count[rows])
+
+    @property
+    def _dropout(self) -> float:
+        return self.options.attention_dropout if self.training else 0.0
+
+    def _held(self, newest: Int[Tensor, " b"]) -> Int[Tensor, "b s"]:
+        """Return the number of the token in each slot; below zero where there is none."""
+        slots = torch.arange((self.window.before + 1) * self.window.chunk, device=newest.device)
+        return newest[:, None] - (newest[:, None] - slots) % len(slots)
+
+    def _by_rows(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         blocks = torch.arange(q.shape[2], device=q.device).split(ROWS)
-        return torch.cat([self.rows(q, k, v, block) for block in blocks], dim=2)
+        return torch.cat([self.rows(q, k, v, block, mask) for block in blocks], dim=2)
 
-    def _chunked(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        b, h, t, _ = q.shape
-        positions = torch.arange(t, device=q.device).expand(b * h, t)
+    def _chunked(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        b, t = q.shape[0], q.shape[2]
+        positions = torch.arange(t, device=q.device).expand(b, t)
+        if mask is None:
+            return self._windows(q, k, v, positions, self._rule(t, alike=True))
+        order, place = tokens_first(mask)
+        positions = tell_apart(positions, mask.gather(1, order))
+        q, k, v = (permute_heads(x, order, place) for x in (q, k, v))
+        out = self._windows(q, k, v, positions, self._rule(t, alike=False))
+        return permute_heads(out, place, order)
+
+    def _windows(self, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, rule: Rule) -> Tensor:
         part = attend_windows(
             (q * self.scale).flatten(0, 1),
             k.flatten(0, 1),
             v.flatten(0, 1),
-            positions,
+            positions.repeat_interleave(q.shape[1], dim=0),
             self.window,
-            self._rule(t),
+            rule,
+            dropout=self._dropout,
         )
-        return (part.value / part.total.unsqueeze(-1)).to(v.dtype).view_as(v)
+        total = part.total.masked_fill(part.total == 0, 1).unsqueeze(-1)  # zero: padding only
+        return (part.value / total).to(v.dtype).view_as(v)
 
-    def _rule(self, length: int) -> Rule:
+    def _rule(self, length: int, *, alike: bool) -> Rule:
         def rule(scores: Tensor, i: Tensor, j: Tensor) -> Tensor:
-            i, j = i[:1], j[:1]  # all heads have the same positions: one mask serves them
+            if alike:
+                i, j = i[:1], j[:1]  # all heads have the same positions: one mask serves them
             forbidden = (j > i) | (j == length) if self.causal else j == length
             return scores.masked_fill_(forbidden, -math.inf)
 

@@ -63,9 +63,9 @@ def test_each_layer_hashes_once_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     plan = LSHAttention.plan
 
-    def counted(self: LSHAttention, q: Tensor) -> LSHPlan:
+    def counted(self: LSHAttention, *arguments: Any) -> LSHPlan:
         calls.append(self.options.seed)
-        return plan(self, q)
+        return plan(self, *arguments)
 
     monkeypatch.setattr(LSHAttention, "plan", counted)
     Reformer(config())(tokens()).logsumexp(-1).sum().backward()
@@ -127,6 +127,8 @@ def test_parameters_differ_from_the_transformer_by_the_shared_projection_only() 
         ReformerOptions(reversible=False),
         ReformerOptions(reversible=False, ff_section=16),
         ReformerOptions(layer_kinds=("local", "attention")),
+        ReformerOptions(activation="swiglu", ff_section=16),
+        ReformerOptions(activation="swiglu", ff_section=16, reversible=False),
     ],
 )
 def test_cost_is_what_the_counter_sees(options: ReformerOptions) -> None:
@@ -168,7 +170,11 @@ def test_the_door_takes_a_variant_that_is_in_no_catalog_and_mixes_it_with_those_
         ({"impls": {"lsh": "chunky"}}, "did you mean 'chunked'"),
         ({"axial_shape": (8, 8)}, "holds 64 positions, max_len is 70"),
         ({"combine": "sum"}, "combine: 'sum'"),
-        ({"ff_section": 0}, "section: 0"),
+        ({"ff_section": 0}, "ff_section: 0; at least 1"),
+        ({"loss_section": 0}, "loss_section: 0; at least 1"),
+        ({"axial_dims": (4, 4)}, r"axial dims \(4, 4\) add up to 8, d_model is 16"),
+        ({"positions": "rotary", "head_dim": 7}, "head_dim: 7; rotary positions turn pairs"),
+        ({"combine": "concatenate", "tie_weights": True}, "tie_weights: the output projection"),
     ],
 )
 def test_a_bad_configuration_is_refused_in_one_sentence(

@@ -71,9 +71,12 @@ def test_sections_of_the_feed_forward_network_change_no_gradient() -> None:
         ("lsh", "chunked", None),
     ],
 )
-def test_cost_is_what_the_counter_sees(name: str, impl: str, section: int | None) -> None:
+@pytest.mark.parametrize("activation", ["gelu", "swiglu"])
+def test_cost_is_what_the_counter_sees(
+    name: str, impl: str, section: int | None, activation: str
+) -> None:
     variant = VARIANTS.load(name)
-    options = TransformerOptions(ff_section=section)
+    options = TransformerOptions(ff_section=section, activation=activation)
     model = MODEL.build(SIZE, options, variant, variant.options(), impl)
     cost = MODEL.cost(SIZE, options, variant, variant.options(), impl, 2, 65, 4)
     with FlopCounterMode(display=False) as forward:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.variant import VARIANTS, Attention, Shape, Unsupported
+from models.variant import VARIANTS, Attention, Shape, Unsupported, attend
 
 DIM = 16
 LENGTHS = (1, 2, 63, 64, 65, 100, 257)
@@ -186,3 +186,64 @@ def test_model_flops_count_the_pairs_of_exact_attention(
     assert cost.compulsory_bytes > 0
     assert cost.state_bytes > 0
     assert variant.exact is False or impl == "reference" or cost.executed_flops >= cost.model_flops
+
+
+def padded(length: int) -> Tensor:
+    """Rows padded left, right, in the middle, everywhere and nowhere."""
+    mask = torch.ones(5, length, dtype=torch.bool)
+    mask[0, : length // 3] = False
+    mask[1, length // 2 :] = False
+    mask[2, 1:5] = False
+    mask[3] = False
+    return mask
+
+
+@every_case
+def test_padding_is_never_attended_whatever_it_holds(name: str, impl: str, causal: bool) -> None:
+    attention, mask = make(name, impl, causal), padded(70)
+    q, k, v = vectors(70, batch=5)
+    elsewhere = mask[:, None, :, None]
+    changed = [torch.where(elsewhere, x, -5 * x + 1) for x in (q, k, v)]
+    one, other = (attend(attention, *x, mask=mask) for x in ((q, k, v), changed))
+    assert one.isfinite().all()
+    torch.testing.assert_close(
+        one.masked_fill(~elsewhere, 0), other.masked_fill(~elsewhere, 0), rtol=1e-5, atol=1e-5
+    )
+
+
+@every_case
+def test_masks_have_finite_gradients(name: str, impl: str, causal: bool) -> None:
+    leaves = [x.requires_grad_() for x in vectors(70, batch=5)]
+    out = attend(make(name, impl, causal), *leaves, mask=padded(70))
+    gradients = torch.autograd.grad(out.sum(), leaves, allow_unused=True, materialize_grads=True)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@every_case
+def test_a_mask_that_hides_nothing_changes_nothing(name: str, impl: str, causal: bool) -> None:
+    attention = make(name, impl, causal)
+    tensors = [x.double() for x in vectors(130)]
+    found = attend(attention, *tensors, mask=torch.ones(2, 130, dtype=torch.bool))
+    torch.testing.assert_close(found, attention(*tensors), rtol=1e-12, atol=1e-12)
+
+
+@every_case
+def test_masked_impl_equals_the_masked_reference(name: str, impl: str, causal: bool) -> None:
+    tensors, mask = [x.double() for x in vectors(130, batch=5)], padded(130)
+    found = attend(make(name, impl, causal), *tensors, mask=mask)
+    expected = attend(make(name, "reference", causal), *tensors, mask=mask)
+    shown = mask[:, None, :, None]
+    torch.testing.assert_close(found * shown, expected * shown, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("prompt", [1, 62])  # the second goes on past one chunk
+@pytest.mark.parametrize(("name", "impl"), [(n, i) for n, i, causal in CASES if causal])
+def test_a_step_equals_the_last_row_of_the_whole(name: str, impl: str, prompt: int) -> None:
+    attention = make(name, impl, True).eval()
+    q, k, v = (x.double() for x in vectors(prompt + 4))
+    state = attention.begin(q[:, :, :prompt], k[:, :, :prompt], v[:, :, :prompt])
+    for t in range(prompt, prompt + 4):
+        one, all_ = slice(t, t + 1), slice(t + 1)
+        out, state = attention.step(q[:, :, one], k[:, :, one], v[:, :, one], state)
+        expected = attention(q[:, :, all_], k[:, :, all_], v[:, :, all_])[:, :, -1:]
+        torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)

@@ -77,3 +77,38 @@ def test_a_variant_from_elsewhere_is_found_first_and_its_limits_are_kept() -> No
         mine.build(causal=True, head_dim=4)
     with pytest.raises(Unsupported, match="no bidirectional form"):
         find_mechanism("other", variants=variants).build(causal=False, head_dim=4)
+
+
+@pytest.mark.parametrize("name", ["full", "local", "lsh"])
+def test_a_layer_decodes_as_it_attends_with_left_padding_and_reordered_rows(name: str) -> None:
+    whole = layer(name)
+    x = torch.randn(3, 9, 10, dtype=torch.float64)
+    mask = torch.ones(3, 9, dtype=torch.bool)
+    mask[1, :4] = False
+    out, state = whole.begin(x[:, :7], mask[:, :7])
+    torch.testing.assert_close(out, whole(x[:, :7], mask[:, :7]))
+    out, state = whole.step(x[:, 7:8], state)
+    torch.testing.assert_close(out, whole(x[:, :8], mask[:, :8])[:, -1:])
+    rows = torch.tensor([1, 1, 2])
+    out, _ = whole.step(x[rows, 8:9], whole.reorder(state, rows))
+    torch.testing.assert_close(out, whole(x[rows], mask[rows])[:, -1:])
+    assert not whole(x, mask)[1, :4].any()
+
+
+def test_queries_attend_to_a_context_that_is_projected_once() -> None:
+    attention = find_mechanism("full").build(causal=False, head_dim=4)
+    whole = AttentionLayer(attention, d_model=10, heads=3, head_dim=4).double()
+    x, context = torch.randn(3, 5, 10).double(), torch.randn(3, 8, 10).double()
+    mask = torch.ones(3, 8, dtype=torch.bool)
+    mask[1, 6:] = False
+    out = whole(x, context=context, context_mask=mask)
+    torch.testing.assert_close(out[1:2], whole(x[1:2], context=context[1:2, :6]))
+    known = whole.begin_context(context, mask)
+    torch.testing.assert_close(whole.attend_context(x[:, 2:3], known), out[:, 2:3])
+    rows = torch.tensor([2, 1, 1])
+    torch.testing.assert_close(whole.attend_context(x[rows], known.reorder(rows)), out[rows])
+
+
+def test_shared_queries_and_keys_cannot_attend_to_another_sequence() -> None:
+    with pytest.raises(Unsupported, match="LSHAttention attends within one sequence"):
+        layer("lsh").begin_context(torch.randn(2, 5, 10, dtype=torch.float64))

@@ -1,10 +1,13 @@
-"""A network in sections is the network, and keeps the activations of one section only."""
+"""A network in sections is the network, and has the activations of one section only."""
+
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from models.catalog import UnknownNameError
 from models.layers.feed_forward import FeedForward
+from models.layers.reversible import ReversibleStack
 from models.layers.sublayer import Sectioned, Sublayer
 
 
@@ -55,18 +58,40 @@ def test_saved_activations_do_not_hold_the_wide_layer() -> None:
     assert kept[4] <= x.numel()
 
 
-@pytest.mark.parametrize("activation", ["gelu", "relu"])
-def test_feed_forward_is_its_formula(activation: str) -> None:
-    layer = FeedForward(d_model=3, d_ff=5, activation=activation)
-    x = torch.randn(1, 2, 3)
-    act = getattr(torch.nn.functional, activation)
-    wide = act(x @ layer.widen.weight.T + layer.widen.bias)
-    expected = wide @ layer.narrow.weight.T + layer.narrow.bias
-    torch.testing.assert_close(layer(x), expected)
+@pytest.mark.parametrize("stack", ["reversible", "plain", "alone"])
+def test_lucid_sections_save_no_backward_memory_and_ours_do(stack: str, allocations: Any) -> None:
+    """In the backward too the wide activations of one section exist, not those of all."""
+    width, d_ff, section, length = 6, 400, 4, 64
+    peaks: dict[int, int] = {}
+    for size in (section, length):
+        inner = FeedForward(d_model=width, d_ff=d_ff, activation="gelu")
+        sectioned = Sectioned(Sublayer(inner, d_model=width), section=size)
+        x = torch.randn(1, length, width, requires_grad=True)
+        module: nn.Module = sectioned
+        if stack != "alone":
+            module = ReversibleStack([sectioned, sectioned], keep_activations=stack == "plain")
+        found = module(x)
+        loss = (found if stack == "alone" else torch.cat(found)).sum()
+        with allocations() as backward:
+            loss.backward()
+        peaks[size] = backward.peak
+    weights = 3 * 4 * 2 * width * d_ff  # gradients, their sums, and the shares being added
+    assert peaks[length] > 2 * 4 * length * d_ff
+    assert peaks[section] < 6 * 4 * section * d_ff + weights + 20 * 4 * length * width
 
 
-def test_bad_values_are_refused() -> None:
-    with pytest.raises(UnknownNameError, match="unknown activation 'gellu'; did you mean 'gelu'"):
-        network(activation="gellu")
+def test_the_extra_arguments_that_a_sublayer_takes_reach_its_module() -> None:
+    class Shifted(nn.Module):
+        def forward(self, x: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+            return x + by
+
+    x, by = torch.randn(1, 3, 6), torch.ones(6)
+    sublayer = Sublayer(Shifted(), d_model=6, takes=("by", "missing"))
+    torch.testing.assert_close(sublayer(x, by=by, other=1, missing=None), sublayer.norm(x) + by)
+    position_wise = Sectioned(Sublayer(nn.Identity(), d_model=6), section=2)
+    torch.testing.assert_close(position_wise(x, by=by), position_wise(x))
+
+
+def test_an_empty_section_is_refused() -> None:
     with pytest.raises(ValueError, match="section: 0"):
         Sectioned(network(), section=0)

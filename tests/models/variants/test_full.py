@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.variants.full import VARIANT, FullOptions
+from models.variants.full import VARIANT, FullAttention, FullOptions
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -32,3 +32,46 @@ def test_first_causal_output_is_the_first_value(impl: str) -> None:
     q, k, v = (torch.randn(1, 2, 5, 8) for _ in range(3))
     attention = VARIANT.module(FullOptions(), causal=True, impl=impl, head_dim=8)
     torch.testing.assert_close(attention(q, k, v)[:, :, 0], v[:, :, 0])
+
+
+@pytest.mark.parametrize("impl", VARIANT.impls)
+def test_crossing_attends_to_all_shown_keys_and_to_nothing_gives_zeros(impl: str) -> None:
+    q, context = torch.randn(3, 2, 4, 8), torch.randn(2, 3, 2, 9, 8)
+    mask = torch.ones(3, 9, dtype=torch.bool)
+    mask[1, 4:], mask[2] = False, False
+    attention = FullAttention(FullOptions(), causal=False, impl=impl, head_dim=8)
+    found = attention.cross(q, *context, mask=mask)
+    scores = (q @ context[0].mT) / math.sqrt(8)
+    for row, shown in enumerate((9, 4)):
+        expected = torch.softmax(scores[row, :, :, :shown], -1) @ context[1, row, :, :shown]
+        torch.testing.assert_close(found[row], expected)
+    assert not found[2].any()
+    torch.testing.assert_close(attention.cross(q, *context), torch.softmax(scores, -1) @ context[1])
+
+
+@pytest.mark.parametrize("impl", ["eager", "reference"])
+def test_dropout_takes_normalised_weights_away_in_training_only(impl: str) -> None:
+    options = FullOptions(attention_dropout=0.4)
+    attention = VARIANT.module(options, causal=False, impl=impl, head_dim=4)
+    q, k, v = torch.randn(3, 2, 3, 8, 4, dtype=torch.float64)
+    weights = (q @ k.mT / 2).softmax(-1)
+    torch.manual_seed(0)
+    kept = torch.nn.functional.dropout(torch.ones_like(weights), 0.4)
+    torch.manual_seed(0)
+    torch.testing.assert_close(attention(q, k, v), (kept * weights) @ v)
+    torch.testing.assert_close(attention.eval()(q, k, v), weights @ v)
+
+
+def test_the_fused_kernel_drops_in_training_only() -> None:
+    attention = VARIANT.module(
+        FullOptions(attention_dropout=0.4), causal=True, impl="sdpa", head_dim=4
+    )
+    q, k, v = torch.randn(3, 2, 3, 8, 4)
+    assert not torch.equal(attention(q, k, v), attention(q, k, v))
+    attention.eval()
+    assert torch.equal(attention(q, k, v), attention(q, k, v))
+
+
+def test_impossible_dropout_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"attention_dropout: -0.1; at least 0 and below 1"):
+        FullOptions(attention_dropout=-0.1)

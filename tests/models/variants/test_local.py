@@ -78,3 +78,43 @@ def test_counted_pairs_are_whole_chunks_times_whole_windows(
     shape = Shape(batch=1, heads=1, seq_len=length, head_dim=1, causal=False)
     expected = 4 * chunks * chunk * span * chunk
     assert VARIANT.cost(options, shape, "chunked").executed_flops == expected
+
+
+@impls
+@pytest.mark.parametrize("causal", [True, False])
+def test_gradients_are_those_of_differences_also_with_padding(causal: bool, impl: str) -> None:
+    attention = LocalAttention(LocalOptions(chunk=2), causal=causal, impl=impl, head_dim=2)
+    generator = torch.Generator().manual_seed(0)
+    leaves = torch.randn(3, 1, 1, 5, 2, generator=generator, dtype=torch.float64)
+    mask = torch.tensor([[True, False, True, True, True]])
+    q, k, v = (x.clone().requires_grad_() for x in leaves)
+    assert torch.autograd.gradcheck(lambda *qkv: attention(*qkv, mask), (q, k, v))
+
+
+@impls
+def test_dropout_takes_normalised_weights_away_in_training_only(impl: str) -> None:
+    options = LocalOptions(chunk=8, attention_dropout=0.4)
+    attention = LocalAttention(options, causal=True, impl=impl, head_dim=4)
+    q, k, v = torch.randn(3, 2, 3, 8, 4, dtype=torch.float64)
+    scores = (q @ k.mT / 2).masked_fill(torch.ones(8, 8).triu(1).bool(), -torch.inf)
+    torch.manual_seed(0)
+    kept = torch.nn.functional.dropout(torch.ones_like(scores), 0.4)
+    torch.manual_seed(0)
+    expected = (kept * scores.softmax(-1)) @ v
+    torch.testing.assert_close(attention(q, k, v), expected)
+    torch.testing.assert_close(attention.eval()(q, k, v), scores.softmax(-1) @ v)
+
+
+def test_decoding_keeps_no_more_than_a_window() -> None:
+    attention = LocalAttention(LocalOptions(chunk=4), causal=True, impl="chunked", head_dim=2)
+    q = torch.randn(2, 1, 30, 2)
+    state = attention.begin(q, q, q)
+    for _ in range(5):
+        _, state = attention.step(q[:, :, :1], q[:, :, :1], q[:, :, :1], state)
+    assert state.k.shape == state.v.shape == (2, 1, 8, 2)
+    assert state.count.tolist() == [35, 35]
+
+
+def test_impossible_dropout_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"attention_dropout: 1.0; at least 0 and below 1"):
+        LocalOptions(attention_dropout=1.0)

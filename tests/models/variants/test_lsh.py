@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from models.kernels.lsh_plan import LSHPlan, bucket_factors
-from models.variants.lsh import VARIANT, LSHAttention, LSHOptions, unit_keys
+from models.kernels.unit_keys import unit_keys
+from models.variants.lsh import VARIANT, LSHAttention, LSHOptions
 
 DIM = 8
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -229,6 +230,7 @@ def test_there_are_two_buckets_a_chunk_in_factors_near_the_root(
         ({"hashes": 0}, "at least 1"),
         ({"chunk": 0}, "at least 1"),
         ({"before": -1}, "at least"),
+        ({"attention_dropout": 1.0}, "attention_dropout: 1.0; at least 0 and below 1"),
     ],
 )
 def test_impossible_options_are_refused(values: dict[str, Any], message: str) -> None:
@@ -247,3 +249,82 @@ def test_a_plan_used_again_gives_the_same_attention_although_vectors_moved() -> 
     moved = q + 1e-3 * torch.randn_like(q)
     reference = attention(impl="reference")
     torch.testing.assert_close(lsh.attend(moved, v, plan), reference.attend(moved, v, plan))
+
+
+def test_rotations_may_be_passed_in_and_decide_the_buckets() -> None:
+    q, v = vectors(30)
+    lsh = attention(buckets=4, hashes=1, seed=1)
+    given = torch.zeros(2, DIM, 1, 2)
+    given[:, 0, :, 0] = given[:, 1, :, 1] = 1  # the first two coordinates decide
+    first = q[..., :2].detach()
+    expected = torch.cat([first, -first], -1).argmax(-1)
+    assert torch.equal(lsh.plan(q, None, given).bucket[:, :, 0].long(), expected)
+    plan = lsh.plan(q, None, given)
+    torch.testing.assert_close(lsh(q, q, v, rotations=given), lsh.attend(q, v, plan))
+
+
+def test_redrawn_rotations_differ_each_time_in_training_and_repeat_from_a_saved_state() -> None:
+    lsh, q = attention(redraw=True, buckets=8, seed=3), vectors(40)[0].detach()
+    buckets = [lsh.plan(q).bucket for _ in range(3)]
+    assert not torch.equal(buckets[0], buckets[1])
+    assert not torch.equal(buckets[1], buckets[2])
+    saved = {name: value.clone() for name, value in lsh.state_dict().items()}
+    fourth = lsh.plan(q).bucket
+    other = attention(redraw=True, buckets=8, seed=3)
+    assert torch.equal(other.plan(q).bucket, buckets[0])
+    other.load_state_dict(saved)
+    assert torch.equal(other.plan(q).bucket, fourth)
+    lsh.eval()
+    assert torch.equal(lsh.plan(q).bucket, attention(buckets=8, seed=3).plan(q).bucket)
+
+
+@impls
+def test_dropout_takes_normalised_weights_away_in_training_only(impl: str) -> None:
+    """Scores are equal, so what is left of a row is the number of its kept keys."""
+    length, share = 16, 0.4
+    lsh = attention(impl=impl, chunk=length, attention_dropout=share)
+    q, v = torch.ones(1, 2, length, DIM), torch.ones(1, 2, length, DIM)
+    out = lsh(q, q, v)[..., 0]
+    kept = out * (1 - share) * torch.arange(length)
+    torch.testing.assert_close(kept[..., 1:], kept[..., 1:].round(), rtol=0, atol=1e-4)
+    assert (out[..., 1:] != 1).any()
+    torch.testing.assert_close(lsh.eval()(q, q, v), v)
+
+
+@impls
+def test_rounds_are_added_in_float32_whatever_the_vectors_are(impl: str) -> None:
+    lsh = attention(impl=impl, hashes=8, buckets=4)
+    q, v = (x.detach() for x in vectors(64))
+    low = lsh(q.bfloat16(), q.bfloat16(), v.bfloat16()).double()
+    plan = lsh.plan(q.bfloat16())
+    exact = lsh.attend(q.bfloat16().double(), v.bfloat16().double(), plan)
+    assert (low - exact).norm() < 0.02 * exact.norm()
+
+
+def test_a_bucket_count_by_max_len_is_the_same_at_every_length() -> None:
+    options = LSHOptions(chunk=8, max_len=64)
+    assert [options.factors(n) for n in (1, 9, 64, 100)] == [[16]] * 4
+
+
+@pytest.mark.parametrize("count_once", [True, False])
+def test_a_step_inserts_and_hashes_again_only_when_the_bucket_count_changes(
+    count_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lsh = attention(chunk=8, count_once=count_once)
+    q, v = (x.detach() for x in vectors(33))
+    state = lsh.begin(q[:, :, :1], q[:, :, :1], v[:, :, :1])
+    sorts: list[int] = []
+    plan = lsh.plan
+
+    def counted(x: Tensor, *rest: Any) -> LSHPlan:
+        sorts.append(x.shape[2])
+        return plan(x, *rest)
+
+    for t in range(1, 33):
+        one, upto = slice(t, t + 1), slice(t + 1)
+        expected = lsh(q[:, :, upto], q[:, :, upto], v[:, :, upto])[:, :, -1:]
+        with monkeypatch.context() as patch:
+            patch.setattr(lsh, "plan", counted)
+            out, state = lsh.step(q[:, :, one], q[:, :, one], v[:, :, one], state)
+        torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
+    assert sorts == [9, 17, 25, 33]
