@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: run test dashboard lint types contracts smoke bench clean
+.PHONY: run test dashboard lint types contracts smoke bench gpu clean
 
 run: $(READY)
 	$(BIN)/python -m harness run $(SUITE)
@@ -33,6 +33,9 @@ smoke: $(READY)
 
 bench: $(DEV_READY)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable
+
+gpu:
+	.ci/gpu
 
 clean:
 	rm -rf $(VENV)

@@ -9,12 +9,26 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from harness import compare, export, planning, progress, report, runner, store, suite
+from harness import (
+    compare,
+    doctor,
+    export,
+    imports,
+    planning,
+    profiling,
+    progress,
+    report,
+    runner,
+    store,
+    suite,
+)
 from harness.arguments import LISTINGS, parse
-from harness.executors.local import WorkerError
+from harness.executors.local import Local, WorkerError
+from harness.imports import ImportFileError
 from harness.planning import PlanError, Request
 from harness.schema import FAULTS, PHASES
 from harness.store import StoreError
@@ -30,7 +44,7 @@ EXIT_INTERRUPTED = 130
 SUITES = Path("suites")
 PIPE_WIDTH = 110  # characters
 # What a bad command, file or name raises: one message, no traceback.
-BAD_INPUT = (SuiteError, StoreError, PlanError, WorkerError, UnknownNameError)
+BAD_INPUT = (SuiteError, StoreError, PlanError, WorkerError, UnknownNameError, ImportFileError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,24 +79,30 @@ def run(args: argparse.Namespace, out: Console) -> int:
         if args.dry_run:
             out.print(report.plan([job.cell for job in plan.jobs]))
             return EXIT_OK
-        with _writer(plan, args.out) as writer:
-            for result in plan.skipped:
-                writer.end(result)
-            watcher = progress.Progress(out, [job.cell for job in plan.jobs], plan.header.protocol)
-            jobs = planning.with_artifacts(plan.jobs, writer.folder)
-            try:
-                runner.run(jobs, executor.execute, writer, watcher, known=plan.known)
-            except KeyboardInterrupt:
-                writer.finish("interrupted")
-                out.print(f"\nstopped; go on with: python -m harness run --resume {writer.folder}")
-                return EXIT_INTERRUPTED
-            writer.finish("finished")
-    done = store.open(writer.folder)
+        folder = _carry_out(plan, executor, args.out, out)
+    if folder is None:
+        return EXIT_INTERRUPTED
+    done = store.open(folder)
     for table in report.tables(done):
         out.print(table)
     out.print(report.answer(done))
-    out.print(str(writer.folder), soft_wrap=True)
+    out.print(str(folder), soft_wrap=True)
     return EXIT_FAULT if any(r.outcome in FAULTS for r in done.results) else EXIT_OK
+
+
+def profile(args: argparse.Namespace, out: Console) -> int:
+    """Measure one cell with every instrument and tell where its time goes."""
+    with closing(planning.executor(args.executor)) as executor:
+        instruments = [name for name, _ in suite.metric_summaries()]
+        plan = profiling.one_cell(planning.plan(_request(args), executor), instruments)
+        folder = _carry_out(plan, executor, args.out, out)
+    if folder is None:
+        return EXIT_INTERRUPTED
+    done = store.open(folder)
+    (result,) = done.results
+    out.print(report.profile(done, result, store.artifacts(folder, result.cell.id)))
+    out.print(str(folder), soft_wrap=True)
+    return EXIT_FAULT if result.outcome in FAULTS else EXIT_OK
 
 
 def list_(args: argparse.Namespace, out: Console) -> int:
@@ -128,6 +148,30 @@ def export_(args: argparse.Namespace, out: Console) -> int:
     return EXIT_OK
 
 
+def import_(args: argparse.Namespace, out: Console) -> int:
+    """Store benchmarks of pytest-benchmark as a run."""
+    run = imports.read(args.file)
+    with store.Writer.create(args.out, run.header) as writer:
+        for environment in run.environments.values():
+            writer.environment(environment)
+        for result in run.results:
+            writer.end(result)
+        writer.finish("finished")
+    out.print(str(writer.folder), soft_wrap=True)
+    return EXIT_OK
+
+
+def doctor_(args: argparse.Namespace, out: Console) -> int:
+    """Print what of this machine makes numbers noisy, with advice and the A/A floor."""
+    with closing(Local()) as executor:
+        found = doctor.examine(executor, pairs=args.pairs)
+    if args.json:
+        out.file.write(found.json)
+    else:
+        out.print(report.examination(found.findings))
+    return EXIT_OK
+
+
 def dashboard(args: argparse.Namespace, _out: Console) -> int:
     """Serve the dashboard on this machine until Ctrl-C."""
     # A process of its own, by name: the harness never imports the storey above it.
@@ -137,11 +181,14 @@ def dashboard(args: argparse.Namespace, _out: Console) -> int:
 
 COMMANDS = {
     "run": run,
+    "profile": profile,
     "list": list_,
     "show": show,
     "compare": compare_,
     "export": export_,
     "dashboard": dashboard,
+    "doctor": doctor_,
+    "import": import_,
 }
 
 
@@ -162,6 +209,33 @@ def _request(args: argparse.Namespace) -> Request:
         plugins=tuple(args.plugin),
         command=args.typed,
     )
+
+
+def _carry_out(plan: planning.Plan, executor: Any, root: Path, out: Console) -> Path | None:
+    """Measure and store what is planned; return the run's folder, or None if the user stopped."""
+    with _writer(plan, root) as writer:
+        for result in plan.skipped:
+            writer.end(result)
+        watcher = progress.Progress(out, [job.cell for job in plan.jobs], plan.header.protocol)
+        try:
+            _measure(plan, executor, writer, watcher)
+        except KeyboardInterrupt:
+            writer.finish("interrupted")
+            out.print(f"\nstopped; go on with: python -m harness run --resume {writer.folder}")
+            return None
+        writer.finish("finished")
+    return writer.folder
+
+
+def _measure(
+    plan: planning.Plan, executor: Any, writer: store.Writer, watcher: progress.Progress
+) -> None:
+    """Measure what is planned, and what then follows from it, until nothing does."""
+    jobs, known, again = plan.jobs, (*plan.known, *plan.skipped), plan.again
+    while jobs or again:
+        jobs = planning.with_artifacts(jobs, writer.folder)
+        known += runner.run(jobs, executor.execute, writer, watcher, known=known, again=again)
+        jobs, again = planning.further(plan, known), ()
 
 
 def _writer(plan: planning.Plan, root: Path) -> store.Writer:

@@ -90,7 +90,7 @@ def compare_runs(base: Run, candidate: Run) -> Comparison:
     return Comparison(
         base=base.header.run_id,
         candidate=candidate.header.run_id,
-        differences=differences(base, candidate),
+        differences=(*differences(base, candidate), *_sources(base, candidate)),
         cells=tuple(cells),
     )
 
@@ -145,6 +145,29 @@ def compare_results(
         reason=reason,
         changes=changes,
     )
+
+
+def _sources(base: Run, candidate: Run) -> list[Difference]:
+    """Return whose code is not the same in both runs: that is what is compared, mostly."""
+    ours, theirs = _fingerprints(base), _fingerprints(candidate)
+    return [
+        Difference(
+            key=f"source of {name}", base=ours[name], candidate=theirs[name], forbids="nothing"
+        )
+        for name in sorted(ours.keys() & theirs.keys())
+        if ours[name] != theirs[name]
+    ]
+
+
+def _fingerprints(run: Run) -> dict[str, str]:
+    """Return the fingerprints of the variants' files and of all models, by name."""
+    found = {
+        str(result.facts["attention"]): str(result.facts["source"])
+        for result in run.results
+        if "source" in result.facts
+    }
+    all_of = [str(r.facts["models_source"]) for r in run.results if "models_source" in r.facts]
+    return {**found, **({"models": all_of[-1]} if all_of else {})}
 
 
 def _bands(run: Run) -> dict[str, float]:

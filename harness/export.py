@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 
 from harness import stats
+from harness.codec import canonical, encode
 from harness.judging.panels import HEADLINES, samples
-from harness.schema import Cell, Measurement, Result, Run, canonical, encode
-from harness.telling import benchmark_document
+from harness.schema import Cell, Measurement, Result, Run
+from harness.telling import benchmark_document, frontiers
 from harness.telling.answer import answer
-from harness.telling.tables import Sheet, sheets
+from harness.telling.tables import Sheet
 from harness.telling.words import plain
 
 CELL = tuple(field.name for field in fields(Cell))
@@ -60,7 +61,7 @@ def to_csv(run: Run) -> str:
 def to_markdown(run: Run) -> str:
     """Return the tables and the answer."""
     parts = [f"# {_escaped(run.header.suite)}", _escaped(run.header.question)]
-    parts += [_markdown(sheet) for sheet in sheets(run, HEADLINES)]
+    parts += [_markdown(sheet) for sheet in frontiers.shown(run, HEADLINES)]
     parts += ["## Answer", _escaped(answer(run)), f"Run `{run.header.run_id}`."]
     return "\n\n".join(part for part in parts if part) + "\n"
 

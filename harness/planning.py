@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import store, suite
+from harness import frontier, launches, store, suite
+from harness.codec import decode, encode
 from harness.schema import Cell, Job, Outcome, Result, RunHeader
 from harness.suite import Suite, SuiteError
 from models.catalog import Catalog, UnknownNameError
@@ -51,6 +52,7 @@ class Plan:
     header: RunHeader
     jobs: tuple[Job, ...]  # without a result yet, in order of execution
     known: tuple[Result, ...] = ()  # of earlier attempts at the same run
+    again: tuple[Job, ...] = ()  # have a result that may lack launches
     skipped: tuple[Result, ...] = ()  # left out by the suite, with its reason
     folder: Path | None = None  # of the run that is resumed
 
@@ -81,6 +83,7 @@ def plan(
     grid = suite.expand(loaded, device)
     chosen = suite.select(grid.cells, request.only, request.skip)
     protocol = suite.protocol(loaded, device)
+    searched = suite.search(loaded, device)
     cells = suite.order(chosen.cells, protocol.order_seed)
     moment = now()
     header = RunHeader(
@@ -97,6 +100,7 @@ def plan(
         cells=(*cells, *(ruled.cell for ruled in grid.excluded)),
         gate=loaded.gate,
         plugins=tuple(file.stem for file in request.plugins),
+        frontier=None if searched is None else encode(searched),
     )
     jobs = _jobs(cells, header, loaded, request.plugins)
     _check(jobs, checker, loaded.source)
@@ -130,10 +134,31 @@ def resume(folder: Path, given: Path | None, plugins: Sequence[Path], checker: C
         raise PlanError(f"{header.run_id} needs --plugin FILE for {', '.join(sorted(missing))}")
     loaded = suite.parse(header.suite_text, f"{folder.name}", header.overrides, _variants(plugins))
     done = store.finished(run)
-    left = [cell for cell in header.cells if cell.id not in done]
+    left: Sequence[Cell] = [cell for cell in header.cells if cell.id not in done]
+    search = frontier.settings(run)
+    if search is not None:
+        ended = [result for result in run.results if result.cell.id in done]
+        left = frontier.next_cells(header.cells, ended, search)
     jobs = _jobs(left, header, loaded, plugins)
     _check(jobs, checker, folder.name)
-    return Plan(header=header, jobs=jobs, known=run.results, folder=folder)
+    short = [r.cell for r in run.results if launches.wanting(r, header.protocol)]
+    return Plan(
+        header=header,
+        jobs=jobs,
+        known=run.results,
+        again=_jobs(short, header, loaded, plugins),
+        folder=folder,
+    )
+
+
+def further(plan: Plan, results: Iterable[Result]) -> tuple[Job, ...]:
+    """Return the jobs that follow from the results so far: the next cell of each search."""
+    if plan.header.frontier is None:
+        return ()
+    search = decode(frontier.Search, plan.header.frontier)
+    alike = {frontier.line(job.cell): job for job in plan.jobs}
+    cells = frontier.next_cells([job.cell for job in plan.jobs], results, search)
+    return tuple(replace(alike[frontier.line(cell)], cell=cell) for cell in cells)
 
 
 def with_artifacts(jobs: Sequence[Job], folder: Path) -> tuple[Job, ...]:
@@ -161,6 +186,7 @@ def _jobs(
             protocol=header.protocol,
             data_path=loaded.data_path,
             plugins=files,
+            audit="--audit" in header.command,  # a resumed run audits as it began
         )
         for cell in cells
     )

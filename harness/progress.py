@@ -20,8 +20,16 @@ class Estimator:
 
     def __init__(self, cells: Sequence[Cell], protocol: Protocol) -> None:
         self._left = {cell.id: cell for cell in cells}
+        self._known = set(self._left)
         self._protocol = protocol
         self._seen: list[tuple[Cell, float]] = []
+
+    def add(self, cell: Cell) -> bool:
+        """Expect one more cell; say whether it was unknown."""
+        is_new = cell.id not in self._known
+        self._known.add(cell.id)
+        self._left.setdefault(cell.id, cell)
+        return is_new
 
     def done(self, result: Result) -> None:
         """Take a finished cell into account."""
@@ -65,16 +73,22 @@ class Progress:
         self._clock = clock
         self._begin = clock()
         self._cell: Cell | None = None
+        self._launches = protocol.launches
+        self._launch = 1
 
     def started(self, cell: Cell) -> None:
-        """Show the cell that is at work."""
+        """Show the cell that is at work; a search finds cells that nobody planned."""
+        self._total += self._estimator.add(cell)
         self._cell = cell
         self.stage("start")
 
     def stage(self, name: str) -> None:
         """Show the pass that the cell entered."""
         if self._console.is_terminal and self._cell is not None:
-            text = f"[{self._done + 1}/{self._total}] {title(self._cell)}: {name}{self._left()}"
+            place = f"[{self._done + 1}/{self._total}]"
+            if self._launch > 1:
+                place = f"launch {self._launch} of {self._launches}"
+            text = f"{place} {title(self._cell)}: {name}{self._left()}"
             width = self._console.width
             self._console.file.write("\r" + text[: width - 1].ljust(width - 1))
             self._console.file.flush()
@@ -83,22 +97,34 @@ class Progress:
         """Print the line of a finished cell."""
         self._done += 1
         self._estimator.done(result)
-        if self._console.is_terminal:
-            width = self._console.width
-            self._console.file.write("\r" + " " * (width - 1) + "\r")
+        self._clear()
         line = f"[{self._done}/{self._total}] {title(result.cell)}: {outcome(result)}{self._left()}"
         self._console.print(Text(line), soft_wrap=True)
+
+    def launch(self, number: int, of: int, cells: int) -> None:
+        """Print that cells are timed again, each by another process."""
+        self._clear()
+        what = words.count(cells, "cell")
+        self._console.print(Text(f"launch {number} of {of}: {what} timed again"), soft_wrap=True)
+        self._launch, self._launches = number, of
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since the run began."""
         return self._clock() - self._begin
 
+    def _clear(self) -> None:
+        """Wipe the status line."""
+        if self._console.is_terminal:
+            width = self._console.width
+            self._console.file.write("\r" + " " * (width - 1) + "\r")
+
     def _left(self) -> str:
         left = self._estimator.left_s()
         if left is None or self._done == self._total:
             return ""
-        return f"  ({duration(left)} left)"
+        what = f"left in launch 1 of {self._launches}" if self._launches > 1 else "left"
+        return f"  ({duration(left)} {what})"
 
 
 def title(cell: Cell) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -14,12 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.compare import Comparison
-from harness.judging.panels import HEADLINES
+from harness.judging.panels import REPORTED
 from harness.schema import Cell, Result, Run
 from harness.store import RunSummary
-from harness.telling import details, words
+from harness.telling import checkup, details, frontiers, profiles, words
 from harness.telling.answer import answer as answer_in_words
-from harness.telling.tables import Sheet, sheets
+from harness.telling.checkup import Finding
+from harness.telling.tables import Sheet
 from harness.telling.words import plain
 
 GAP = 3  # between two columns
@@ -42,9 +44,9 @@ class Drawing:
         yield Text("")
 
 
-def tables(run: Run, wanted: Sequence[str] = HEADLINES) -> list[Drawing]:
-    """Return the tables of a run: medians, growth and crossovers, per panel and metric."""
-    return [Drawing(sheet) for sheet in sheets(run, wanted)]
+def tables(run: Run, wanted: Sequence[str] = REPORTED) -> list[Drawing]:
+    """Return the tables of a run: medians, growth and crossovers, or the frontier it searched."""
+    return [Drawing(sheet) for sheet in frontiers.shown(run, wanted)]
 
 
 def answer(run: Run) -> Text:
@@ -63,6 +65,16 @@ def cell(run: Run, result: Result) -> Group:
     return Group(*(Drawing(sheet) for sheet in details.cell_sheets(run, result)))
 
 
+def profile(run: Run, result: Result, files: Sequence[Path]) -> Group:
+    """Return where the time of a cell goes, how near its device's peak it comes, and its files."""
+    environment = run.environments.get(result.environment or "")
+    sheets = [
+        details.ending_sheet(result),
+        *profiles.profile_sheets(result, environment, files),
+    ]
+    return Group(*(Drawing(sheet) for sheet in sheets))
+
+
 def comparison(found: Comparison, *, every: bool = False) -> Group:
     """Return what differs in the environments, then every cell with its ratios and verdicts.
 
@@ -71,6 +83,11 @@ def comparison(found: Comparison, *, every: bool = False) -> Group:
         every: tell also of metrics that only explain and are not judged.
     """
     return Group(*(Drawing(each) for each in details.comparison_sheets(found, every=every)))
+
+
+def examination(found: Sequence[Finding]) -> Drawing:
+    """Return what of a machine makes numbers noisy, with advice."""
+    return Drawing(checkup.sheet(found))
 
 
 def plan(cells: Sequence[Cell], estimates: Mapping[str, str] | None = None) -> Drawing:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from harness.schema import Cell, Environment, Job, Outcome, Result, canonical, encode
+from harness import launches
+from harness.codec import canonical, encode
+from harness.schema import Cell, Environment, Job, Outcome, Result
 
 Execute = Callable[[Job, Callable[[str], None]], tuple[Result, Environment | None]]
 _CEILING = frozenset({Outcome.OUT_OF_MEMORY, Outcome.TIMEOUT})
@@ -46,6 +49,10 @@ class Watcher(Protocol):
 
     def ended(self, result: Result) -> None:
         """Report that the cell has a result."""
+        ...
+
+    def launch(self, number: int, of: int, cells: int) -> None:
+        """Report that cells which have a result are about to be timed by another process each."""
         ...
 
 
@@ -93,9 +100,13 @@ def run(
     watcher: Watcher,
     *,
     known: Sequence[Result] = (),
+    again: Sequence[Job] = (),
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> tuple[Result, ...]:
     """Measure the jobs in the order given and return their results.
+
+    Cells that several processes shall time are then timed again, once a round, each round in a
+    random order of its own: what disturbs the machine for a while meets all contenders.
 
     Args:
         jobs: the cells that have no result yet, in order of execution.
@@ -103,6 +114,7 @@ def run(
         sink: takes every result as soon as it is there.
         watcher: hears how far the run is.
         known: results of earlier attempts at this run, which imply longer cells and count attempts.
+        again: jobs of the known cells, which may still lack launches.
         now: the clock for time stamps.
 
     Raises:
@@ -113,7 +125,7 @@ def run(
     for result in known:
         ceiling.learn(result)
         attempts[result.cell.id] = result.attempt
-    results: list[Result] = []
+    results: dict[str, Result] = {}
     for job in jobs:
         attempt = attempts.get(job.cell.id, 0) + 1
         stamp = now().isoformat(timespec="milliseconds")
@@ -126,8 +138,36 @@ def run(
         sink.end(result)
         watcher.ended(result)
         ceiling.learn(result)
-        results.append(result)
-    return tuple(results)
+        results[result.cell.id] = result
+    planned = {job.cell.id for job in again}
+    earlier = {result.cell.id: result for result in known if result.cell.id in planned}
+    _repeat([*jobs, *again], results := earlier | results, execute, sink, watcher)
+    return tuple(results[job.cell.id] for job in jobs)
+
+
+def _repeat(
+    jobs: Sequence[Job],
+    results: dict[str, Result],
+    execute: Execute,
+    sink: Sink,
+    watcher: Watcher,
+) -> None:
+    """Time cells by further processes, in rounds, until none lacks a launch."""
+    most = max((job.protocol.launches for job in jobs), default=1)
+    for number in range(1, most):
+        left = [job for job in jobs if launches.wanting(results[job.cell.id], job.protocol)]
+        if not left:
+            return
+        random.Random(f"{left[0].protocol.order_seed} {number}").shuffle(left)
+        watcher.launch(number + 1, most, len(left))
+        for job in left:
+            watcher.started(job.cell)
+            once, environment = execute(replace(job, launch=number), watcher.stage)
+            if environment is not None:
+                sink.environment(environment)
+            merged = launches.merge(results[job.cell.id], once)
+            sink.end(merged)
+            results[job.cell.id] = merged
 
 
 def _execute(job: Job, execute: Execute, sink: Sink, watcher: Watcher) -> Result:

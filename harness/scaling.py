@@ -17,6 +17,7 @@ from harness.stats import CONFIDENCE, MIN_SAMPLES, RESAMPLES, SEED, Array, as_po
 
 Values = Sequence[float] | float  # samples at one length, or the one value
 MIN_LENGTHS = 3  # two points always lie on a line
+CLEAR = 4  # times the smallest value: what is fixed is at most a quarter from there on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Exponent:
     from_length: int
     to_length: int
     method: Literal["bootstrap", "neighbours"]  # what lo and hi are, see `fit_exponent`
+    fixed_share: float  # of the first value that takes part, at most so much is fixed cost
 
     @property
     def per_doubling(self) -> float:
@@ -56,8 +58,11 @@ def fit_exponent(
 ) -> Exponent | None:
     """Fit value ~ length^p by least squares on logarithms of medians; None below three lengths.
 
-    Only the upper half of the lengths takes part (three at least), where fixed costs weigh least:
-    launches and weights bend the lower end of every curve. The interval is a 95 % bootstrap over
+    Launches and weights cost the same at every length and bend the lower end of every curve. They
+    cannot cost more than the smallest median measured, so that only lengths whose median is at
+    least four times the smallest take part: there they are a quarter at most. Where fewer than
+    three lengths are so far, it is the upper half, three at least, and `fixed_share` tells how much
+    may be fixed. The interval is a 95 % bootstrap over
     samples and so covers noise, not curvature. Where a length has fewer than six samples, it is
     the range of the slopes between neighbouring lengths, of which p is a weighted mean.
 
@@ -65,9 +70,10 @@ def fit_exponent(
         ValueError: a value is not positive and finite, or a length occurs twice.
     """
     points = _points(lengths, values)
-    points = points[-max(MIN_LENGTHS, math.ceil(len(points) / 2)) :]
     if len(points) < MIN_LENGTHS:
         return None
+    smallest = min(float(np.median(samples)) for _, samples in points)
+    points = _beyond_fixed_cost(points, smallest)
     x = np.log([length for length, _ in points])
     groups = [samples for _, samples in points]
     y = np.log([float(np.median(group)) for group in groups])
@@ -84,6 +90,7 @@ def fit_exponent(
         from_length=points[0][0],
         to_length=points[-1][0],
         method=method,
+        fixed_share=smallest / float(np.median(points[0][1])),
     )
 
 
@@ -134,6 +141,15 @@ def _points(lengths: Sequence[int], values: Sequence[Values]) -> list[tuple[int,
     return sorted(
         ((n, as_positive(np.atleast_1d(v).tolist())) for n, v in points), key=lambda p: p[0]
     )
+
+
+def _beyond_fixed_cost(points: list[tuple[int, Array]], smallest: float) -> list[tuple[int, Array]]:
+    """Return the longest tail of a curve in which every median is far above the smallest."""
+    far = [float(np.median(samples)) >= CLEAR * smallest * (1 - 1e-9) for _, samples in points]
+    first = len(far) - far[::-1].index(False) if False in far else 0
+    if len(points) - first >= MIN_LENGTHS:
+        return points[first:]
+    return points[-max(MIN_LENGTHS, math.ceil(len(points) / 2)) :]
 
 
 def _enough(groups: Sequence[Array]) -> bool:

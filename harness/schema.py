@@ -1,21 +1,18 @@
 """The records that pass between office, laboratory, store and dashboard, and their units.
 
-Standard library only: the laboratory runs on machines that have torch and little else. Files and
-the hatch to a worker carry these records as JSON through `encode` and `decode`. Durations are
-integer nanoseconds, sizes integer bytes; whoever prints them scales them.
+Standard library only. Files and the hatch to a worker carry these records as JSON through
+`harness.codec`. Durations are integer nanoseconds, sizes integer bytes; whoever prints them scales.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import json
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
+
+from harness.codec import canonical, encode
 
 SCHEMA_VERSION = 1
 MODELS = ("transformer", "reformer")  # modules of models/ that define MODEL
@@ -23,9 +20,8 @@ PHASES = ("forward", "train_step")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 DEVICES = ("cpu", "cuda")
 
-Unit = Literal["ns", "byte", "flop", "1"]
+Unit = Literal["ns", "byte", "flop", "J", "1"]
 Better = Literal["lower", "higher"]
-T = TypeVar("T")
 
 
 class Outcome(StrEnum):
@@ -68,11 +64,15 @@ class Cell:
     threads: int  # intra-operation threads on a CPU
     data: str  # `stdlib` or the name of the user's file; its digest is in the environment
     seed: int
+    memory_bytes: int | None = None  # budget of the step, inputs and parameters; None: the machine
 
     @property
     def id(self) -> str:
         """A readable slug and a hash of the canonical JSON, fit for a file name."""
-        digest = hashlib.sha256(canonical(encode(self)).encode()).hexdigest()[:8]
+        told = encode(self)
+        if self.memory_bytes is None:  # the id that cells had before there were budgets
+            del told["memory_bytes"]
+        digest = hashlib.sha256(canonical(told).encode()).hexdigest()[:8]
         return f"{self.contender}-{self.phase}-{self.seq_len}-{self.dtype}-{self.device}-{digest}"
 
     @property
@@ -85,7 +85,8 @@ class Cell:
 class Protocol:
     """How each cell is measured; the same for all cells of a run."""
 
-    warmups: int = 1  # steps before the first sample, kept apart from the samples
+    launches: int = 1  # processes that time a cell, in turn; they share the samples and times
+    warmups: int = 1  # steps of a launch before its first sample, kept apart from the samples
     min_samples: int = 10  # sample at least so often, unless max_time_s ends it first
     max_samples: int = 200
     min_time_s: float = 0.5  # sample at least for so long
@@ -106,6 +107,7 @@ class Measurement:
     warmups: tuple[float, ...] = ()
     stop: str = "single"  # why sampling stopped: single, enough, max_time, max_samples
     method: str = ""  # the instrument, in words: "process CPU time, 1 thread"
+    launches: tuple[int, ...] = ()  # how many of the samples each process took; (): all one process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,8 @@ class Job:
     data_path: str | None = None  # the user's corpus; None: the standard library's sources
     plugins: tuple[str, ...] = ()  # files that hold variants from outside
     artifacts: str | None = None  # folder for what the worker writes beside its answer
+    launch: int = 0  # which of the protocol's launches; later ones only time and prove
+    audit: bool = False  # look for code that cheats the clock or the proof
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +182,7 @@ class RunHeader:
     cells: tuple[Cell, ...]  # every planned cell, in the order of execution
     gate: Mapping[str, Any] = field(default_factory=dict[str, Any])
     plugins: tuple[str, ...] = ()  # names of the variants that came from outside
+    frontier: Mapping[str, Any] | None = None  # search, see frontier.py; `cells` are its starts
     schema_version: int = SCHEMA_VERSION
 
 
@@ -194,57 +199,3 @@ class Run:
     def by_cell(self) -> dict[str, Result]:
         """Results by cell id."""
         return {result.cell.id: result for result in self.results}
-
-
-def canonical(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no blanks, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def encode(value: Any) -> Any:
-    """Turn a record into what `json.dumps` takes."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        items = typing.cast("Mapping[Any, Any]", value).items()
-        return {str(key): encode(item) for key, item in items}
-    if isinstance(value, list | tuple):
-        return [encode(item) for item in typing.cast("list[Any]", value)]
-    return value
-
-
-def decode(kind: type[T], data: Mapping[str, Any]) -> T:
-    """Build a record from `encode`'s output; keys of a newer version are ignored.
-
-    Raises:
-        ValueError: a key without default is missing.
-    """
-    hints = _hints(kind)
-    names = {f.name for f in fields(typing.cast("Any", kind))}
-    given = {key: _decode(hints[key], item) for key, item in data.items() if key in names}
-    try:
-        return kind(**given)
-    except TypeError as error:
-        raise ValueError(f"{kind.__name__}: {error}") from error
-
-
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)  # slow: it evaluates every annotation anew
-
-
-def _decode(hint: Any, value: Any) -> Any:
-    if isinstance(hint, types.UnionType):
-        if value is None:
-            return None
-        (hint,) = (option for option in typing.get_args(hint) if option is not type(None))
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple:
-        return tuple(_decode(arguments[0], item) for item in value)
-    if origin is Mapping and is_dataclass(arguments[1]):
-        return {key: _decode(arguments[1], item) for key, item in value.items()}
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return hint(value)
-    if isinstance(hint, type) and is_dataclass(hint):
-        return decode(hint, value)
-    return value

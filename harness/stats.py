@@ -1,8 +1,7 @@
 """Robust statistics of raw samples: pure functions, each with its formula and source.
 
-Nothing is trimmed, nothing is imputed. Intervals take samples as independent; where they are not
-(a machine that slows down in the middle of a cell) intervals are too narrow, so samples stay in
-order of measurement in the files. Curves over sequence length stand in `harness.scaling`.
+Nothing is trimmed, nothing is imputed. Intervals take samples as independent; whether they are is
+for `harness.diagnostics` to say. Curves over sequence length stand in `harness.scaling`.
 """
 
 from __future__ import annotations
@@ -78,8 +77,7 @@ def quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
 
 def iqr(samples: Sequence[float]) -> float:
     """Return the interquartile range, q3 - q1."""
-    q1, _, q3 = quartiles(samples)
-    return q3 - q1
+    return quartiles(samples)[2] - quartiles(samples)[0]
 
 
 def mad(samples: Sequence[float]) -> float:
@@ -91,14 +89,29 @@ def mad(samples: Sequence[float]) -> float:
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
     """Return the distribution-free interval of the median, or None for too few samples.
 
-    The order statistics x_(k) and x_(n+1-k) with the largest k for which
-    2 P(Bin(n, 1/2) < k) <= 1 - confidence (David and Nagaraja, Order Statistics, 2003, 7.1).
-    It covers the median at least as often as it says, whatever the distribution. Below six samples
-    no two order statistics reach 95 %.
+    Whatever the distribution; below six samples no two order statistics reach 95 %.
     """
+    return quantile_interval(samples, 0.5, confidence)
+
+
+def quantile_interval(
+    samples: Sequence[float], p: float, confidence: float = CONFIDENCE
+) -> Interval | None:
+    """Return the distribution-free interval of any quantile, or None for too few samples.
+
+    x_(k) and x_(m) with the largest k and the smallest m for which neither P(Bin(n, p) < k) nor
+    P(Bin(n, p) >= m) exceeds (1 - confidence) / 2 (David and Nagaraja 2003, 7.1).
+
+    Raises:
+        ValueError: p outside (0, 1).
+    """
+    if not 0 < p < 1:
+        raise ValueError(f"a quantile with an interval lies between 0 and 1, not at {p:g}")
     values = np.sort(as_samples(samples))
-    k = _rank(len(values), confidence)
-    return None if k is None else Interval(float(values[k - 1]), float(values[-k]))
+    below, above = _rank(len(values), p, confidence), _rank(len(values), 1 - p, confidence)
+    if below is None or above is None:
+        return None
+    return Interval(float(values[below - 1]), float(values[-above]))
 
 
 def ratio_interval(
@@ -114,8 +127,6 @@ def ratio_interval(
     of Hodges and Lehmann (1963) at its widest, for sides that differ by a factor and have noise of
     the same shape: 4 and 4, or 3 and 5 samples suffice, 3 and 4 do not.
 
-    No seed, no resampling: the same samples always give the same interval.
-
     Raises:
         ValueError: a sample is not positive; a ratio has no meaning then.
     """
@@ -124,10 +135,7 @@ def ratio_interval(
     if min(n, m) < MIN_SAMPLES:
         if 2 / math.comb(n + m, n) > 1 - confidence or min(n, m) == 1:
             return None
-        return Interval(
-            float(second.min() / first.max()),
-            float(second.max() / first.min()),
-        )
+        return Interval(float(second.min() / first.max()), float(second.max() / first.min()))
     centre = math.log(median(candidate) / median(base))
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     logs = (np.log(np.sort(group)) for group in (first, second))
@@ -219,15 +227,13 @@ def as_positive(samples: Sequence[float]) -> Array:
     return values
 
 
-def _rank(n: int, confidence: float) -> int | None:
-    """Return the largest k with 2 P(Bin(n, 1/2) < k) <= 1 - confidence; None if there is none."""
-    below, k = 0, 0  # below: number of outcomes with fewer than k + 1 successes, of 2^n
-    while k <= n // 2:
-        below += math.comb(n, k)
-        if 2 * below > (1 - confidence) * 2**n:
-            break
-        k += 1
-    return k or None
+def _rank(n: int, p: float, confidence: float) -> int | None:
+    """Return the largest k with 2 P(Bin(n, p) < k) <= 1 - confidence; None if there is none."""
+    k = np.arange(n + 1)
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(k[1:]))])
+    ways = log_factorial[n] - log_factorial[k] - log_factorial[n - k]
+    below = np.cumsum(np.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p)))  # P(Bin <= k)
+    return int(np.count_nonzero(2 * below <= (1 - confidence) * (1 + 1e-12))) or None
 
 
 def _log_median_variance(ordered: Array) -> float:

@@ -33,6 +33,7 @@ __all__ = [
     "RunSummary",
     "StoreError",
     "Writer",
+    "artifacts",
     "find",
     "fingerprint",
     "finished",
@@ -78,6 +79,11 @@ def frame(*runs: Run | str | Path, root: Path = RESULTS) -> DataFrame:
         StoreError: no run has one of these names, or its header cannot be read.
     """
     return observations.frame(run if isinstance(run, Run) else open(run, root) for run in runs)
+
+
+def artifacts(folder: Path, cell_id: str) -> list[Path]:
+    """Return the files that a cell's worker left beside its answer: traces, logs, snapshots."""
+    return sorted(path for path in (folder / "artifacts" / cell_id).rglob("*") if path.is_file())
 
 
 def new_run_id(suite: str, now: datetime, seed: object) -> str:

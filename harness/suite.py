@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.frontier import Search
 from harness.grammar import (
     coherence,
     contenders,
     document,
     fields,
+    frontiers,
     grid,
     protocols,
     rules,
@@ -38,6 +40,7 @@ __all__ = [
     "parse",
     "protocol",
     "read",
+    "search",
     "select",
     "summaries",
 ]
@@ -47,7 +50,7 @@ STDLIB = "stdlib"  # the corpus when a suite names none
 VARIANTS = Catalog("models.variants", "VARIANT")
 METRICS = Catalog("harness.worker.metrics", "METRIC")
 _REQUIRED = ("version", "name", "question", "contenders", "metrics")
-_OPTIONAL = ("axes", "fixed", "protocol", "gate", "exclude", "include", "data")
+_OPTIONAL = ("axes", "fixed", "frontier", "protocol", "gate", "exclude", "include", "data")
 MAX_PROBLEMS = 50
 
 
@@ -67,6 +70,7 @@ class Suite:
     exclude: tuple[rules.Rule, ...]
     include: tuple[rules.Rule, ...]  # takes back what exclude leaves out
     data_path: str | None  # absolute; None: the standard library's sources
+    frontier: Mapping[str, Search]  # what is searched for, by device; empty: the cells are a grid
     text: str  # verbatim YAML
     overrides: tuple[str, ...] = ()  # --set path=value, as given
 
@@ -152,6 +156,11 @@ def protocol(suite: Suite, device: str) -> Protocol:
     return suite.protocol[actual[0] if actual else device]
 
 
+def search(suite: Suite, device: str) -> Search | None:
+    """Return what a suite searches for on a machine with this device; None for a grid."""
+    return suite.frontier.get(next(iter(devices(suite, device)), device))
+
+
 def metric_summaries() -> list[tuple[str, str]]:
     """Return each metric's name and what it is; imports none of them."""
     return [(name, METRICS.summary(name)) for name in METRICS.names()]
@@ -183,6 +192,8 @@ def _suite(
     axes = section("axes", fields.axes, {})
     fixed = section("fixed", fields.fixed, {})
     chosen = section("metrics", lambda node: sections.metrics(node, metrics), ())
+    searches = section("frontier", frontiers.search, {})
+    axes = frontiers.starts(top.get("frontier"), searches, axes, fixed, chosen)
     return Suite(
         source=source,
         name=section("name", contenders.name, ""),
@@ -196,6 +207,7 @@ def _suite(
         exclude=section("exclude", lambda node: rules.rules(node, ids, variants.names()), ()),
         include=section("include", lambda node: rules.rules(node, ids, variants.names()), ()),
         data_path=section("data", sections.data, None),
+        frontier=searches,
         text="",
     )
 

@@ -14,15 +14,18 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
 
-from harness.schema import Environment, Job, Outcome, Result, decode, encode
+from harness.codec import decode, encode
+from harness.schema import Environment, Job, Outcome, Result
 
 # Spinning OpenMP threads would be billed as processor time, and glibc's moving mmap threshold
 # makes the same cell two or three times slower or not by what ran before: both are pinned before
-# torch is loaded. The memory pass sets the allocator for its own purpose.
+# torch is loaded. Thresholds lie above any cell, or the length at which a block crosses them (1 GiB
+# of scores at 8k tokens, say) would look like the mechanism's own growth. The memory pass sets the
+# allocator for its own purpose, in a process of its own.
 SETTINGS = {
     "OMP_WAIT_POLICY": "PASSIVE",
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 40),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 41),
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
 _FAREWELL_S = 5.0
@@ -56,6 +59,14 @@ class Local:
             WorkerError: the check itself died.
         """
         return list(self._request({"do": "check", "jobs": encode(jobs)}, "problems"))
+
+    def examine(self) -> dict[str, Any]:
+        """Return what this machine looks like to somebody who wants quiet measurements.
+
+        Raises:
+            WorkerError: the examination died.
+        """
+        return dict(self._request({"do": "examine"}, "examination"))
 
     def execute(
         self, job: Job, on_stage: Callable[[str], None]

@@ -43,6 +43,14 @@ def option_names(model: str, variant: Path) -> tuple[str, ...] | None:
     return None if own is None or inner is None else (*own, *inner)
 
 
+def _imported(module: str, node: ast.expr | None) -> tuple[str, ...] | None:
+    """Return the fields of a class of another file of the house."""
+    file = MODELS_FOLDER.parent.joinpath(*module.split(".")).with_suffix(".py")
+    if not module.startswith(f"{MODELS_FOLDER.name}.") or not file.is_file():
+        return None
+    return _fields(ast.parse(file.read_text(encoding="utf-8")), node)
+
+
 def _keywords(module: ast.Module, attribute: str) -> dict[str, ast.expr]:
     for node in module.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
@@ -60,9 +68,11 @@ def _texts(node: ast.expr | None) -> tuple[str, ...] | None:
 
 
 def _fields(module: ast.Module, node: ast.expr | None) -> tuple[str, ...] | None:
-    """Return the fields of a class that stands in the same file and inherits from nothing."""
+    """Return the fields of a class that inherits from nothing, here or where it comes from."""
     name = node.id if isinstance(node, ast.Name) else None
     for item in module.body:
+        if isinstance(item, ast.ImportFrom) and name in {word.name for word in item.names}:
+            return _imported(item.module or "", node)
         if isinstance(item, ast.ClassDef) and item.name == name and not item.bases:
             lines = [line.target for line in item.body if isinstance(line, ast.AnnAssign)]
             return tuple(line.id for line in lines if isinstance(line, ast.Name))

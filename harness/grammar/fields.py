@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 from harness import lengths
+from harness.codec import canonical
 from harness.grammar.node import Node, show
-from harness.schema import DEVICES, DTYPES, PHASES, canonical
+from harness.schema import DEVICES, DTYPES, PHASES
 
 AUTO = "auto"  # the device that the machine has, decided when the suite is expanded
 MIN_VOCAB = 256  # tokens are bytes

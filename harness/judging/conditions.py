@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.schema import Environment, Result, Run, canonical, encode
+from harness.codec import canonical, encode
+from harness.schema import Environment, Result, Run
 
 Forbids = Literal["everything", "times", "nothing"]
 INPUT = frozenset({"data_digest"})  # what a cell was fed: other input, other work

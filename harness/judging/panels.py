@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.schema import PHASES, Cell, Outcome, Result, Run, canonical, encode
+from harness.codec import canonical, encode
+from harness.schema import PHASES, Cell, Outcome, Result, Run
 
 HEADLINES = ("latency", "peak_memory")  # what a run is judged by first
+REPORTED = (*HEADLINES, "error", "attention_recall")  # what tables show, where it was measured
 OF_A_LINE = frozenset({"contender", "model", "attention", "impl", "options", "seq_len"})
 
 
@@ -133,7 +136,7 @@ def _panel(
 ) -> Panel:
     lines: dict[str, list[Cell]] = {}
     labels = _labels(cells)
-    ranked = sorted(cells, key=lambda cell: _rank(order, cell.contender))
+    ranked = sorted(cells, key=lambda c: (_rank(order, c.contender), _numbered(labels[c.id])))
     for cell in ranked:
         lines.setdefault(labels[cell.id], []).append(cell)
     shape = _shape(cells[0])
@@ -170,6 +173,12 @@ def _labels(cells: list[Cell]) -> dict[str, str]:
         told = [f"{key}={own.get(key)}" for key in varying[cell.contender]]
         labels[cell.id] = " ".join([cell.contender, *told])
     return labels
+
+
+def _numbered(label: str) -> list[tuple[int, str]]:
+    """Return a key that sorts `hashes=8` before `hashes=16`."""
+    parts = re.split(r"(\d+)", label)
+    return [(int(part) if part.isdigit() else -1, part) for part in parts]
 
 
 def _rank(order: Sequence[str], name: str) -> int:

@@ -10,16 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.schema import (
-    SCHEMA_VERSION,
-    Cell,
-    Environment,
-    Outcome,
-    Result,
-    Run,
-    RunHeader,
-    decode,
-)
+from harness.codec import decode
+from harness.schema import SCHEMA_VERSION, Cell, Environment, Outcome, Result, Run, RunHeader
 from harness.storage import shards
 from harness.storage.shards import StoreError
 

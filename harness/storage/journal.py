@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from harness.schema import Cell, Environment, Result, RunHeader, encode
+from harness.codec import encode
+from harness.schema import Cell, Environment, Result, RunHeader
 from harness.storage import archive, shards
 from harness.storage.shards import Shard, StoreError
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from harness import stats
-from harness.schema import Cell, Measurement, Result, Run, canonical
+from harness import frontier, roofline, stats
+from harness.codec import canonical
+from harness.roofline import Derived
+from harness.schema import Cell, Measurement, Result, Run
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs] - pandas ships none
@@ -21,7 +23,9 @@ KINDS = {  # column -> type in pandas; whole numbers that may be missing are Int
     **dict.fromkeys(("dtype", "device"), "string"),
     "threads": "int64",
     "data": "string",
-    **dict.fromkeys(("seed", "tokens"), "int64"),
+    "seed": "int64",
+    "memory_bytes": "Int64",
+    "tokens": "int64",
     **dict.fromkeys(("outcome", "reason", "stage"), "string"),
     "requested_bytes": "Int64",
     "environment": "string",
@@ -44,30 +48,51 @@ def frame(runs: Iterable[Run]) -> DataFrame:
 
     A cell without measurements has one row whose metric is missing (`isna`). `value` is the median
     and `lo`, `hi` its 95 % interval, NaN below six samples. `throughput` (token/s) is derived from
-    each `latency`. Strings that are missing are `pd.NA`.
+    each `latency`; rates, MFU and roofline figures follow from `harness.roofline`. Strings that are
+    missing are `pd.NA`.
     """
     # Imported here: `list`, `show` and `run` need not wait 0.3 s for it. It ships no stubs.
     import pandas as pd  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
 
-    rows = [row for run in runs for result in run.results for row in _rows(run, result)]
+    rows = [row for run in runs for row in _of_run(run)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype(KINDS)  # pyright: ignore[reportUnknownMemberType] - pandas ships none
 
 
+def _of_run(run: Run) -> Iterator[Row]:
+    longest = {e.longest.cell.id for e in frontier.edges(run) if e.longest and e.complete}
+    for result in run.results:
+        yield from _rows(run, result)
+        if result.cell.id in longest:
+            yield _identity(run, result) | _frontier(result.cell.seq_len)
+
+
 def _rows(run: Run, result: Result) -> Iterator[Row]:
     """Yield a row a metric, or one without."""
+    row = _identity(run, result)
+    for measurement in result.measurements:
+        yield row | _measured(measurement)
+        if measurement.metric == "latency" and all(measurement.samples):
+            yield row | _throughput(measurement, result.cell.tokens)
+    for derived in roofline.derive(result, run.environments.get(result.environment or "")):
+        yield row | _derived(derived)
+    if not result.measurements:
+        yield row | {"n": 0, "value": NAN, "lo": NAN, "hi": NAN, "samples": ()}
+
+
+def _identity(run: Run, result: Result) -> Row:
     cell = result.cell
     row: Row = {name: getattr(cell, name) for name in (*CELL, "tokens")}
     row |= {"run_id": run.header.run_id, "suite": run.header.suite}
     row |= {"created_at": run.header.created_at, "cell_id": cell.id}
     row |= {"options": canonical(cell.options), "outcome": str(result.outcome)}
-    row |= {name: getattr(result, name) for name in RESULT}
-    for measurement in result.measurements:
-        yield row | _measured(measurement)
-        if measurement.metric == "latency" and all(measurement.samples):
-            yield row | _throughput(measurement, cell.tokens)
-    if not result.measurements:
-        yield row | {"n": 0, "value": NAN, "lo": NAN, "hi": NAN, "samples": ()}
+    return row | {name: getattr(result, name) for name in RESULT}
+
+
+def _frontier(seq_len: int) -> Row:
+    """Return the longest length that fits the cell's budget, as the metric `frontier`."""
+    row: Row = {"metric": "frontier", "unit": "1", "better": "higher"}
+    return row | _summary((float(seq_len),)) | {"method": "doubling and bisection", "stop": ""}
 
 
 def _measured(measurement: Measurement) -> Row:
@@ -81,6 +106,11 @@ def _throughput(latency: Measurement, tokens: int) -> Row:
     samples = tuple(tokens / (sample / SI["ns"][1]) for sample in latency.samples)
     row: Row = {"metric": "throughput", "unit": "token/s", "better": "higher"}
     return row | _summary(samples) | {"method": latency.method, "stop": latency.stop}
+
+
+def _derived(derived: Derived) -> Row:
+    row: Row = {"metric": derived.metric, "unit": derived.unit, "better": derived.better}
+    return row | _summary(derived.samples) | {"method": derived.method, "stop": ""}
 
 
 def _summary(samples: tuple[float, ...]) -> Row:

@@ -20,7 +20,8 @@ from typing import Any
 
 import psutil
 
-from harness.schema import SCHEMA_VERSION, canonical
+from harness.codec import canonical
+from harness.schema import SCHEMA_VERSION
 
 CLOCK_SLACK_S = 2.0  # the kernel's boot time, and so a process's create time, moves with the clock
 Record = Mapping[str, Any]

@@ -9,7 +9,7 @@ from harness import stats
 from harness.judging.change import relate
 from harness.judging.panels import Line, Panel, metrics, panels
 from harness.schema import Outcome, Run
-from harness.telling import units, words
+from harness.telling import frontiers, units, words
 from harness.telling.caveats import circumstances
 from harness.telling.tables import bounds, find_crossover
 
@@ -17,6 +17,7 @@ SUPERLATIVES = {
     "latency": ("is fastest", "are fastest", "faster"),
     "peak_memory": ("needs least memory", "need least memory", "less"),
 }
+RESOURCES = {"latency": "time", "peak_memory": "memory"}
 UNITS = {"latency": "ns", "peak_memory": "byte"}
 COMPARATIVES = {
     "latency": ("is faster", "are faster"),
@@ -37,6 +38,8 @@ def answer(run: Run) -> str:
     no difference is claimed. Then one sentence each: crossovers with the baseline, failures,
     conditions with what limits the comparison.
     """
+    if run.header.frontier is not None:
+        return "\n".join(filter(None, (frontiers.answer(run), circumstances(run))))
     found = panels(run)
     measured = [metric for metric in metrics(run) if metric in SUPERLATIVES]
     winners = [text for panel in found if (text := _winners(panel, measured))]
@@ -136,11 +139,24 @@ def _crossings(found: Sequence[Panel], measured: Sequence[str]) -> str:
                 if line.curve(metric) and panel.baseline.curve(metric):
                     groups.setdefault(_crossing(panel, line, metric), []).append(line.label)
             told += [_told(names, metric, where) for where, names in groups.items()]
+        told += _first_resources(panel, measured)
         if told:
             texts.append(f"in {panel.title} {', '.join(told)}")
     if not texts:
         return ""
     return f"Against {found[0].baseline.label}, {'; '.join(texts)}."
+
+
+def _first_resources(panel: Panel, measured: Sequence[str]) -> list[str]:
+    """Say in which of time and memory contenders beat the baseline at a shorter length."""
+    groups: dict[str, list[str]] = {}
+    for line in panel.lines[1:]:
+        found = {metric: find_crossover(panel, line, metric) for metric in measured}
+        starts = {metric: cross.length for metric, cross in found.items() if cross is not None}
+        if len(starts) > 1 and len(set(starts.values())) > 1:
+            first = min(starts, key=starts.__getitem__)
+            groups.setdefault(RESOURCES[first], []).append(line.label)
+    return [f"{words.listing(names)} first in {first}" for first, names in groups.items()]
 
 
 def _told(names: Sequence[str], metric: str, where: str) -> str:

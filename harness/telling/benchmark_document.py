@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness import stats
+from harness.codec import encode
 from harness.judging.conditions import used
-from harness.schema import Cell, Measurement, Outcome, Result, Run, encode
+from harness.schema import Cell, Measurement, Outcome, Result, Run
 
 NS_PER_S = 1e9
 VERSION = "5.1.0"  # of the document's form, as pytest-benchmark writes it

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from harness import stats
 from harness.judging import conditions
 from harness.schema import Outcome, Result, Run
 from harness.telling import units, words
 
+CONTENDED = 1.15  # wall over CPU time of one thread, above which others had the processor
 FAIR = 0.01  # contenders whose parameters differ by less are called equal
 
 
@@ -45,7 +48,17 @@ def cautions(run: Run) -> list[str]:
     bound = sum(bool(result.facts.get("launch_bound")) for result in done)
     if bound:
         texts.append(f"in {words.count(bound, 'cell')} the device waited for launches by the host")
+    crowded = sum(_contended(result) for result in done)
+    if crowded:
+        texts.append(f"in {words.count(crowded, 'cell')} others had the processor meanwhile")
     return texts
+
+
+def _contended(result: Result) -> bool:
+    """Say whether one thread waited for its processor in most launches."""
+    shares: list[Any] = result.facts.get("wall_over_cpu") or []
+    known = [share for share in shares if share is not None]
+    return result.cell.threads == 1 and bool(known) and stats.median(known) > CONTENDED
 
 
 def _inequality(done: Sequence[Result]) -> list[str]:

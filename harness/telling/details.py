@@ -6,31 +6,45 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from harness import diagnostics, stats
+from harness.codec import encode
 from harness.compare import CellComparison, Comparison
 from harness.judging.change import Change, Ratio
 from harness.judging.conditions import text, used
 from harness.judging.panels import HEADLINES, in_order
-from harness.schema import Cell, Measurement, Outcome, Result, Run, encode
+from harness.schema import Cell, Measurement, Outcome, Result, Run
 from harness.telling import units, words
+from harness.telling.efficiency import efficiency
 from harness.telling.tables import Sheet
 
 
 def cell_sheets(run: Run, result: Result) -> list[Sheet]:
     """Return everything that is known of one cell: outcome, samples, facts, environment."""
     environment = run.environments.get(result.environment or "")
+    derived = efficiency(result, environment)
     return [
-        Sheet(title=result.cell.id, header=("", ""), rows=_ending(result)),
-        Sheet(
-            title="measurements",
-            header=("metric", "n", "median", "95 % interval", "min", "IQR", "max", "stop"),
-            rows=tuple(_measured(m) for m in result.measurements),
-            notes=tuple(f"{m.metric}: {m.method}" for m in result.measurements if m.method),
-        ),
+        ending_sheet(result),
+        measured_sheet(result),
+        *([derived] if derived.rows else []),
         *_behaviour(result.measurements),
         pairs("facts", result.facts),
         pairs("cell", encode(result.cell)),
         pairs("environment", environment.fields if environment else {}),
     ]
+
+
+def ending_sheet(result: Result) -> Sheet:
+    """Return how a cell ended."""
+    return Sheet(title=result.cell.id, header=("", ""), rows=_ending(result))
+
+
+def measured_sheet(result: Result) -> Sheet:
+    """Return the measurements of a cell, summarised."""
+    return Sheet(
+        title="measurements",
+        header=("metric", "n", "median", "95 % interval", "min", "IQR", "max", "stop"),
+        rows=tuple(_measured(m) for m in result.measurements),
+        notes=tuple(f"{m.metric}: {m.method}" for m in result.measurements if m.method),
+    )
 
 
 def run_sheets(run: Run) -> list[Sheet]:

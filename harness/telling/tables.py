@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness import stats
 from harness.judging.change import relate
-from harness.judging.panels import HEADLINES, Line, Panel, metrics, panels, unit
+from harness.judging.panels import HEADLINES, REPORTED, Line, Panel, metrics, panels, unit
 from harness.scaling import Crossover, crossover, fit_exponent
 from harness.schema import Run
 from harness.telling import units, words
@@ -28,7 +28,7 @@ class Sheet:
     notes: tuple[str, ...] = ()
 
 
-def sheets(run: Run, wanted: Sequence[str] = HEADLINES) -> list[Sheet]:
+def sheets(run: Run, wanted: Sequence[str] = REPORTED) -> list[Sheet]:
     """Return the tables of a run: per panel and metric the medians, then growth and crossover."""
     found: list[Sheet] = []
     for panel in panels(run):
@@ -79,8 +79,10 @@ def growth(panel: Panel, metric: str, unit_name: str) -> Sheet:
         for line in panel.lines
     )
     note = (
-        "n^p: least squares on log-log medians over the upper half of the lengths; in brackets the "
-        "95 % interval from the samples, or the range between neighbours of single values"
+        "n^p: least squares on log-log medians over the lengths whose median is at least four "
+        "times the smallest, where fixed costs are a quarter at most; where that leaves fewer than "
+        "three, over the upper half, with what may be fixed; in brackets the 95 % interval from "
+        "the samples, or the range between neighbours of single values"
     )
     header = ("", "grows as", "between", "per doubling", f"below {panel.baseline.label} from")
     title = f"{panel.title}: growth of {metric.replace('_', ' ')}"
@@ -164,7 +166,8 @@ def _exponent(line: Line, metric: str) -> tuple[str, str, str]:
         return "fewer than 3 lengths", "-", "-"
     return (
         f"n^{fit.exponent:.2f} ({fit.lo:.2f} to {fit.hi:.2f})",
-        f"{units.length(fit.from_length)} and {units.length(fit.to_length)}",
+        f"{units.length(fit.from_length)} and {units.length(fit.to_length)}"
+        f" (fixed: at most {units.percent(fit.fixed_share)})",
         units.ratio(fit.per_doubling),
     )
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from harness.schema import MODELS, Cell, Job
-from harness.worker import corpus, options
+from harness.worker import corpus, options, sources
 from models.catalog import unknown
 from models.model import Model, ModelCost, Size
 from models.variant import VARIANTS, Unsupported, Variant
@@ -33,6 +33,7 @@ class Blueprint:
     variant_options: Any
     impl: str  # `auto` resolved
     size: Size
+    source: str  # fingerprint of the variant's file
 
     def network(self) -> nn.Module:
         """Build the network on torch's default device, from torch's default generator.
@@ -86,7 +87,8 @@ def draw(cell: Cell, plugins: Sequence[str] = ()) -> Blueprint:
         raise ValueError(unknown("model", cell.model, list(MODELS)))
     model: Model = importlib.import_module(f"models.{cell.model}").MODEL
     attention = model.attention if cell.attention == AUTO else cell.attention
-    variant: Variant = VARIANTS.with_files(*map(Path, plugins)).load(attention)
+    variants = VARIANTS.with_files(*map(Path, plugins))
+    variant: Variant = variants.load(attention)
     impl = variant.impls[0] if cell.impl == AUTO else cell.impl
     if impl not in variant.impls:
         raise ValueError(unknown(f"impl of {attention}", impl, list(variant.impls)))
@@ -105,6 +107,7 @@ def draw(cell: Cell, plugins: Sequence[str] = ()) -> Blueprint:
         variant_options=variant_options,
         impl=impl,
         size=size,
+        source=sources.of_file(variants.file(attention)),
     )
 
 

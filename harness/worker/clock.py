@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Two clocks of one process, in integer nanoseconds from any origin.
+    """Two clocks of a process, in integer nanoseconds from any origin, and a way to wait.
 
     They are bound when a `Clock` is made, before a variant is imported: code that is measured
     cannot replace them.
@@ -17,3 +17,4 @@ class Clock:
 
     cpu_ns: Callable[[], int] = time.process_time_ns  # of all threads of this process
     wall_ns: Callable[[], int] = time.perf_counter_ns
+    sleep_s: Callable[[float], None] = time.sleep

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import signal
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from harness.schema import Outcome
+from harness.worker.limits import OverBudgetError
 from models.variant import Unsupported
 
 _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -45,8 +46,14 @@ def of_exception(error: Exception) -> Failure:
         return Failure(outcome=Outcome.WRONG, reason=message)
     if isinstance(error, Unsupported):
         return Failure(outcome=Outcome.UNSUPPORTED, reason=message)
+    if isinstance(error, OverBudgetError):
+        return Failure(
+            outcome=Outcome.OUT_OF_MEMORY, reason=message, requested_bytes=error.requested
+        )
     if _is_out_of_memory(error, message):
-        return out_of_memory(message)
+        found = out_of_memory(message)
+        places = getattr(error, "__notes__", ())  # where in the step, as instruments add it
+        return replace(found, reason=", ".join([found.reason, *places]))
     return Failure(outcome=Outcome.ERROR, reason=f"{_where(error)}: {_first_line(error, message)}")
 
 

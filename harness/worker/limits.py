@@ -6,11 +6,19 @@ import ctypes
 import resource
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from models.variant import Unsupported
+
+Switch = Callable[[], None]
+
 _PR_SET_PDEATHSIG = 1
+_MIN_SLACK, _SLACK_DIVISOR = 16 << 20, 16  # bytes; share of the budget
 _SHARE = 0.8  # of the available memory that one cell may take when nobody says otherwise
 
 
@@ -41,6 +49,63 @@ def limit_memory(budget_bytes: int | None) -> int | None:
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     return budget
+
+
+class OverBudgetError(MemoryError):
+    """A step did what it had to, with more memory than its budget."""
+
+    def __init__(self, budget: int, peak: int, requested: int, part: str) -> None:
+        super().__init__(f"needs {peak:,} bytes, more than the budget of {budget:,}, in the {part}")
+        self.requested = requested  # bytes of the first request that the budget could not grant
+
+
+@contextmanager
+def budget(size: int | None, device: str, cuda: Any) -> Iterator[None]:
+    """Make what is allocated inside fail beyond a budget, which begins with what is there now.
+
+    On a CPU the address space is limited, to the budget and some slack: pages count before they are
+    touched, and free pages of the heap do not count again, so this is a fence. Whether the budget
+    was kept is for the allocator's peak to tell. On CUDA the caching allocator is limited: what it
+    holds already counts, context and libraries do not.
+
+    Args:
+        size: in bytes; None changes nothing.
+        device: `cpu` or `cuda`.
+        cuda: `torch.cuda` or a fake of it.
+
+    Raises:
+        Unsupported: the system has no such limit, or the device is smaller than the budget.
+    """
+    if size is None:
+        yield
+        return
+    begin, end = _on_cuda(size, cuda) if device == "cuda" else _on_cpu(size)
+    begin()
+    try:
+        yield
+    finally:
+        end()
+
+
+def _on_cuda(size: int, cuda: Any) -> tuple[Switch, Switch]:
+    total = cuda.get_device_properties(0).total_memory
+    if size > total:
+        raise Unsupported(f"a budget of {size:,} bytes is more than the device's {total:,}")
+    limit = cuda.set_per_process_memory_fraction
+    return lambda: limit(size / total), lambda: limit(1.0)
+
+
+def _on_cpu(size: int) -> tuple[Switch, Switch]:
+    if sys.platform != "linux":
+        raise Unsupported(f"{sys.platform} has no limit of the address space")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = psutil.Process().memory_info().vms + size + max(_MIN_SLACK, size // _SLACK_DIVISOR)
+    limit = wanted if soft == resource.RLIM_INFINITY else min(wanted, soft)
+
+    def switch(value: int) -> Switch:
+        return lambda: resource.setrlimit(resource.RLIMIT_AS, (value, hard))
+
+    return switch(limit), switch(soft)
 
 
 def available_bytes(root: Path = Path("/sys/fs/cgroup")) -> int:

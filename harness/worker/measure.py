@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from harness.schema import Job, Outcome, encode
-from harness.worker import failure
+from harness.codec import encode
+from harness.schema import Cell, Job, Outcome
+from harness.worker import apart, failure
+from harness.worker.audit import audit
+from harness.worker.clock import Clock
+from harness.worker.identity import PATTERNS, identify
 from harness.worker.metric import METRICS, Bench, Metric
 from harness.worker.proof import Proof, prove
-from harness.worker.workload import describe
+from harness.worker.sampling import share
+from harness.worker.workload import Subject, describe
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -36,45 +42,82 @@ def measure(job: Job, emit: Emit) -> None:
             spent += time.perf_counter_ns() - begin
             emit({"measured_ns": spent})
 
-    try:
-        _passes(job, emit, stage)
-    except Exception as error:  # noqa: BLE001 - every end of a cell is a result: this is the place
-        emit({**encode(failure.of_exception(error))})
-    else:
+    if _ends_well(lambda: _passes(job, emit, stage), emit):
         emit({"outcome": Outcome.OK, "reason": None, "requested_bytes": None})
 
 
+def _ends_well(work: Callable[[], None], emit: Emit) -> bool:
+    """Do work; where it fails, tell the outcome."""
+    try:
+        work()
+    except apart.ToldError:
+        return False
+    except Exception as error:  # noqa: BLE001 - every end of a cell is a result: this is the place
+        emit({**encode(failure.of_exception(error))})
+        return False
+    return True
+
+
 def _passes(job: Job, emit: Emit, stage: Callable[[str, Callable[[], None]], None]) -> None:
-    cell = job.cell
     emit({"stage": "build"})
     subject = describe(job)
     emit({"environment": encode(subject.environment), "facts": dict(subject.facts)})
-
-    def proof(name: str, seed: int) -> None:
-        def work() -> None:
-            found = prove(cell, subject.variant, subject.options, subject.impl, seed=seed)
-            emit({"facts": {name: _summary(found)}})
-
+    for name, work in _ordered(job, subject, emit):
         stage(name, work)
 
-    metrics = {name: METRICS.load(name) for name in job.metrics}
-    # A fresh process has a heap without holes: what must see that goes first. Its numbers count
-    # only if the proofs that follow hold.
+
+def _ordered(job: Job, subject: Subject, emit: Emit) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield the passes by name. A later launch of a cell only times, and proves after it.
+
+    A fresh process has a heap without holes: what must see that gets one of its own, before any
+    other pass. Its numbers count only if the proofs that follow hold.
+    """
+    later, seed = job.launch > 0, job.cell.seed
+    metrics = {n: m for n in job.metrics if (m := METRICS.load(n)).repeats or not later}
     for name, metric in metrics.items():
         if metric.pristine:
-            stage(name, partial(_collect, metric, job, emit))
-    proof("proof", cell.seed)
+            collect = partial(_collect, metric, job, emit)
+            # On CUDA the heap is the device's, and a second context would cost a second.
+            is_apart = job.cell.device == "cpu"
+            yield (
+                name,
+                partial(apart.run, partial(_ends_well, collect, emit)) if is_apart else collect,
+            )
+    if not later:
+        yield "proof", partial(_prove, "proof", seed, job.cell, subject, emit)
+        if subject.impl in PATTERNS:
+            yield "identity", partial(_identify, job.cell, subject, emit)
     for name, metric in metrics.items():
         if not metric.pristine:
-            stage(name, partial(_collect, metric, job, emit))
-    proof("proof_after", cell.seed + 1)
+            yield name, partial(_collect, metric, job, emit)
+    after = seed + 1 + job.launch
+    yield "proof_after", partial(_prove, "proof_after", after, job.cell, subject, emit)
+    if job.audit and not later:
+        yield "audit", partial(_audit, job.cell, subject, emit)
+
+
+def _prove(name: str, seed: int, cell: Cell, subject: Subject, emit: Emit) -> None:
+    found = prove(cell, subject.variant, subject.options, subject.impl, seed=seed)
+    emit({"facts": {name: _summary(found)}})
+
+
+def _identify(cell: Cell, subject: Subject, emit: Emit) -> None:
+    kernel = identify(cell, subject.variant, subject.options, subject.impl)
+    emit({"facts": {"kernel": kernel}})
+
+
+def _audit(cell: Cell, subject: Subject, emit: Emit) -> None:
+    seed, clock = cell.seed + 1_000_003, Clock()  # inputs that no proof has used
+    found = audit(cell, subject.variant, subject.options, subject.impl, seed=seed, clock=clock)
+    emit({"facts": {"audit": found}})
 
 
 def _collect(metric: Metric, job: Job, emit: Emit) -> None:
-    found = metric.collect(Bench(job=job))
+    own = replace(job, protocol=share(job.protocol)) if metric.repeats else job
+    found = metric.collect(Bench(job=own))
     for measurement in found.measurements:
         emit({"measurement": encode(measurement)})
-    emit({"facts": dict(found.facts)})
+    emit({"facts": {**found.facts, **({"launches": 1} if metric.repeats else {})}})
 
 
 def _summary(proof: Proof) -> dict[str, Any]:

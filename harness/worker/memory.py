@@ -38,6 +38,14 @@ class ProcessMemory:
         """Return the high-water mark since the last reset; None where there is none."""
         return self._status("VmHWM")
 
+    def address_space(self) -> int | None:
+        """Return the bytes of address space in use; None where the kernel does not tell."""
+        return self._status("VmSize")
+
+    def address_peak(self) -> int | None:
+        """Return the most address space since the process began; None where unknown."""
+        return self._status("VmPeak")
+
     def reset_peak(self) -> bool:
         """Lower the high-water mark to the present; False where the system does not."""
         try:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from harness.schema import Job, Measurement
-from harness.worker import nvml, workload
+from harness.worker import energy_meter, nvml, workload
 from harness.worker.clock import Clock
+from harness.worker.clocks import Clocks, open_clocks
+from harness.worker.energy_meter import Meter
 from harness.worker.memory import ProcessMemory
 from harness.worker.nvml import Reading
 from harness.worker.workload import Workload
@@ -28,7 +32,12 @@ class Bench:
     clock: Clock = field(default_factory=Clock)
     process: ProcessMemory = field(default_factory=ProcessMemory)
     cuda: Any = torch.cuda  # events, synchronisation and allocator statistics
+    clocks: Callable[[], AbstractContextManager[Clocks]] = open_clocks  # of the CUDA device
     device_used: Callable[[], Reading] = nvml.used_bytes  # bytes in use on the whole CUDA device
+    process_used: Callable[[], Reading] = nvml.process_bytes  # those of this process, if told
+    # Ways to read the energy of a kind of device, the best first.
+    meters: Callable[[str, Clock], AbstractContextManager[Sequence[Meter]]] = energy_meter.meters
+    sleep: Callable[[float], None] = time.sleep
 
     def fresh(self) -> Workload:
         """Return a workload that nothing has stepped yet."""
@@ -50,3 +59,4 @@ class Metric:
     collect: Callable[[Bench], Findings]
     headline: str  # the measurement that tables show and gates judge
     pristine: bool = False  # must run in a process whose heap nothing else has used
+    repeats: bool = False  # each of the protocol's launches takes it

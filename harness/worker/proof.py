@@ -43,6 +43,22 @@ class Proof:
         return max(self.values, *self.gradients.values(), 0.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A mechanism as asked and its float64 reference, with the same weights."""
+
+    cell: Cell
+    asked: Attention
+    reference: Attention
+    seq_len: int  # at which both are compared
+
+    def draw(self, generator: torch.Generator) -> list[Tensor]:
+        """Return q, k and v in the cell's dtype, on its device."""
+        cell = self.cell
+        shape = (cell.batch, cell.heads, self.seq_len, cell.d_model // cell.heads)
+        return [_normal(shape, generator, cell) for _ in "qkv"]
+
+
 def prove(cell: Cell, variant: Variant, options: Any, impl: str, *, seed: int) -> Proof:
     """Compare the impl with the reference at the cell's shape.
 
@@ -56,28 +72,20 @@ def prove(cell: Cell, variant: Variant, options: Any, impl: str, *, seed: int) -
     Raises:
         WrongError: an error exceeds the tolerance or is not finite.
     """
-    head_dim = cell.d_model // cell.heads
-    asked = variant.module(options, causal=cell.causal, impl=impl, head_dim=head_dim)
-    asked = asked.to(cell.device, getattr(torch, cell.dtype))
-    reference = variant.module(options, causal=cell.causal, impl="reference", head_dim=head_dim)
-    reference = reference.to(cell.device, getattr(torch, cell.dtype))
-    reference.load_state_dict(asked.state_dict())
-    reference = reference.double()
-
+    pair = make_pair(cell, variant, options, impl)
     generator = torch.Generator().manual_seed(seed)
-    seq_len = _length(cell.seq_len, reference)
-    shape = (cell.batch, cell.heads, seq_len, head_dim)
-    inputs = [_normal(shape, generator, cell) for _ in "qkv"]
-    rows = _rows(seq_len, generator).to(cell.device)
+    inputs = pair.draw(generator)
+    rows = sample_rows(pair.seq_len, generator).to(cell.device)
+    head_dim = cell.d_model // cell.heads
     weights = _normal((cell.batch, cell.heads, len(rows), head_dim), generator, cell)
 
     gradients = cell.phase == "train_step"
-    got = _run(asked, inputs, rows, weights, gradients=gradients, sampled=False)
+    got = _run(pair.asked, inputs, rows, weights, gradients=gradients, sampled=False)
     exact = [x.double() for x in inputs]
-    wanted = _run(reference, exact, rows, weights.double(), gradients=gradients, sampled=True)
-    errors = _errors(got, wanted)
+    wanted = _run(pair.reference, exact, rows, weights.double(), gradients=gradients, sampled=True)
+    errors = relative_errors(got, wanted)
     proof = Proof(
-        seq_len=seq_len,
+        seq_len=pair.seq_len,
         rows=len(rows),
         tolerance=TOLERANCE[cell.dtype] * variant.tolerance,
         values=errors.pop("values"),
@@ -85,6 +93,20 @@ def prove(cell: Cell, variant: Variant, options: Any, impl: str, *, seed: int) -
     )
     _judge(proof, f"{cell.attention}.{impl}")
     return proof
+
+
+def make_pair(cell: Cell, variant: Variant, options: Any, impl: str) -> Pair:
+    """Build a mechanism at a cell's shape twice: as asked, and as the reference in float64."""
+    head_dim = cell.d_model // cell.heads
+    asked = variant.module(options, causal=cell.causal, impl=impl, head_dim=head_dim)
+    asked = asked.to(cell.device, getattr(torch, cell.dtype))
+    reference = variant.module(options, causal=cell.causal, impl="reference", head_dim=head_dim)
+    reference = reference.to(cell.device, getattr(torch, cell.dtype))
+    reference.load_state_dict(asked.state_dict())
+    # Dropout is off in both: two draws of it could not be compared.
+    asked, reference = asked.eval(), reference.eval().double()
+    seq_len = _length(cell.seq_len, reference)
+    return Pair(cell=cell, asked=asked, reference=reference, seq_len=seq_len)
 
 
 def _length(seq_len: int, reference: Attention) -> int:
@@ -96,7 +118,8 @@ def _normal(shape: tuple[int, ...], generator: torch.Generator, cell: Cell) -> T
     return torch.randn(shape, generator=generator).to(cell.device, getattr(torch, cell.dtype))
 
 
-def _rows(seq_len: int, generator: torch.Generator) -> Tensor:
+def sample_rows(seq_len: int, generator: torch.Generator) -> Tensor:
+    """Return the positions that are compared: the first, the last and some between."""
     if seq_len <= ROWS:
         return torch.arange(seq_len)
     inner = torch.randperm(seq_len - 2, generator=generator)[: ROWS - 2] + 1
@@ -126,7 +149,7 @@ def _run(
     return found
 
 
-def _errors(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, float]:
+def relative_errors(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, float]:
     """Return relative Frobenius errors.
 
     A gradient that is zero by its nature, as that of a query with one key, has no relative error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from harness.schema import Protocol
 
@@ -29,6 +31,19 @@ def stop_reason(protocol: Protocol, count: int, elapsed_ns: int) -> str | None:
     if count >= FEWEST and elapsed_ns >= protocol.max_time_s * NS:
         return "max_time"
     return "max_samples" if count >= protocol.max_samples else None
+
+
+def share(protocol: Protocol) -> Protocol:
+    """Return what one of the protocol's launches has to do: its part of samples and time."""
+    parts = protocol.launches
+    return replace(
+        protocol,
+        launches=1,
+        min_samples=math.ceil(protocol.min_samples / parts),
+        max_samples=math.ceil(protocol.max_samples / parts),
+        min_time_s=protocol.min_time_s / parts,
+        max_time_s=protocol.max_time_s / parts,
+    )
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """The fork server: it has imported torch once and forks a fresh process for every cell.
 
-It speaks JSON lines over a socket. Requests: `{"do": "probe"}`, `{"do": "check", "jobs": [...]}`,
-`{"do": "cell", "job": {...}}`. Answers: `{"stage": name}` while a cell is at work, then one
-`{"result": {...}, "environment": {...}}`, or `{"devices": [...]}`, or `{"problems": [...]}`. It
-never touches CUDA and never starts a thread pool, because neither survives a fork; whatever may do
-so runs in a child.
+It speaks JSON lines over a socket. Requests: `{"do": "probe"}`, `{"do": "examine"}`, `{"do":
+"check", "jobs": [...]}`, `{"do": "cell", "job": {...}}`. Answers: `{"stage": name}` while a cell is
+at work, then one `{"result": {...}, "environment": {...}}`; or `{"devices": [...]}`,
+`{"examination": {...}}`, `{"problems": [...]}`. It never touches CUDA and never starts a thread
+pool, because neither survives a fork; whatever may do so runs in a child.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harness.schema import Environment, Job, Measurement, Outcome, Result, decode, encode
+from harness.codec import decode, encode
+from harness.schema import Environment, Job, Measurement, Outcome, Result
 from harness.worker import child, failure, limits
 from harness.worker.child import AbandonedError, Ending, Event
 
@@ -61,6 +62,8 @@ def _warm_up() -> None:
 def _answer(request: dict[str, Any], office: socket.socket, log: Path) -> dict[str, Any]:
     if request["do"] == "probe":
         return _ask(_probe, office, log)
+    if request["do"] == "examine":
+        return _ask(_examine, office, log)
     if request["do"] == "check":
         jobs = [decode(Job, job) for job in request["jobs"]]
         return _ask(lambda emit: _check(jobs, emit), office, log)
@@ -85,6 +88,12 @@ def _probe(emit: Callable[[Event], None]) -> None:
     emit({"devices": devices()})
 
 
+def _examine(emit: Callable[[Event], None]) -> None:
+    from harness.worker.examination import examine  # noqa: PLC0415
+
+    emit({"examination": examine()})
+
+
 def _check(jobs: list[Job], emit: Callable[[Event], None]) -> None:
     from harness.worker.workload import check  # noqa: PLC0415
 
@@ -96,6 +105,7 @@ def _cell(job: Job, office: socket.socket, log: Path) -> dict[str, Any]:
 
     def on_event(event: Event) -> None:
         heard.take(event)
+        _learn(job, event)
         if "stage" in event:
             _say(office, {"stage": event["stage"]})
 
@@ -113,6 +123,15 @@ def _cell(job: Job, office: socket.socket, log: Path) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(log, folder / "worker.log")
     return {"result": encode(result), "environment": encode(heard.environment)}
+
+
+def _learn(job: Job, event: Event) -> None:
+    """Remember the device's peak rates here: every later child inherits them."""
+    from harness.worker import peaks  # noqa: PLC0415
+
+    rates = event.get("facts", {}).get("peaks")
+    if rates is not None and rates["unknown"] is None:
+        peaks.learn(peaks.key(job.cell), rates)
 
 
 def _preload(job: Job) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.schema import Cell, Environment, Job
-from harness.worker import blueprint, corpus, draws, environment
+from harness.worker import blueprint, corpus, draws, environment, sources
 from harness.worker.blueprint import Blueprint, check
 from harness.worker.corpus import Corpus
 from harness.worker.device import open_device, seed
@@ -56,6 +56,7 @@ def preload() -> None:
     """Do in a fork server what every cell would do; touches no device, starts no thread."""
     blueprint.preload()
     environment.preload()
+    sources.of_models()
 
 
 def describe(job: Job) -> Subject:
@@ -112,7 +113,13 @@ def _text(job: Job) -> Corpus:
 
 
 def _facts(plan: Blueprint) -> dict[str, Any]:
-    return {"attention": plan.attention, "impl": plan.impl, "exact": plan.variant.exact}
+    return {
+        "attention": plan.attention,
+        "impl": plan.impl,
+        "exact": plan.variant.exact,
+        "source": plan.source,
+        "models_source": sources.of_models(),
+    }
 
 
 def _forward(model: nn.Module, tokens: Tensor, _targets: Tensor) -> Callable[[], Tensor]:

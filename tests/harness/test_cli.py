@@ -20,7 +20,7 @@ contenders:
 axes: {phase: [forward], seq_len: [32]}
 fixed: {d_model: 16, heads: 2, d_ff: 16, layers: 1}
 metrics: [latency]
-protocol: {min_samples: 3, min_time_s: 0, max_time_s: 0.1}
+protocol: {launches: 1, min_samples: 3, min_time_s: 0, max_time_s: 0.1}
 """
 BOMB = "a: &a x\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in pairwise("abcdefgh")

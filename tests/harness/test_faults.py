@@ -28,7 +28,7 @@ contenders:
 axes: {phase: [forward, train_step], seq_len: [8, 9, 10]}
 fixed: {d_model: 16, heads: 2, d_ff: 16, layers: 1}
 metrics: [latency]
-protocol: {min_samples: 3, min_time_s: 0, max_time_s: 0.1}
+protocol: {launches: 1, min_samples: 3, min_time_s: 0, max_time_s: 0.1}
 """
 
 

@@ -49,6 +49,9 @@ class Ledger:
     def ended(self, result: Result) -> None:
         self.log.append(("watched", result.cell.seq_len))
 
+    def launch(self, number: int, of: int, cells: int) -> None:
+        self.log.append(("launch", number, of, cells))
+
 
 @dataclass
 class Executor:

@@ -34,7 +34,28 @@ def test_an_exact_power_law_is_recovered(p: float, scale: float) -> None:
     for values in ([scale * n**p for n in LENGTHS], [[scale * n**p] * 6 for n in LENGTHS]):
         fit = fitted(LENGTHS, values)
         assert [fit.exponent, fit.lo, fit.hi] == pytest.approx([p] * 3, abs=1e-9)
-        assert (fit.from_length, fit.to_length) == (4096, 16384)
+        far = [n for n in LENGTHS if n**p >= 4 * LENGTHS[0] ** p * (1 - 1e-9)]
+        assert fit.from_length == (far[0] if len(far) >= 3 else 4096)
+        assert fit.to_length == 16384
+        assert fit.fixed_share == pytest.approx((LENGTHS[0] / fit.from_length) ** p)
+
+
+@pytest.mark.parametrize("fixed", [0.0, 100.0, 1000.0])
+def test_only_lengths_take_part_where_what_is_fixed_is_a_quarter_at_most(fixed: float) -> None:
+    values = [fixed + (n / 512) ** 2 for n in LENGTHS]
+    fit = fitted(LENGTHS, values)
+    first = values[LENGTHS.index(fit.from_length)]
+    if fit.from_length > 4096 or first >= 4 * values[0]:
+        assert fixed / first <= fit.fixed_share <= 0.25
+    else:  # three lengths at least, and the reader is told how much may be fixed
+        assert (fit.from_length, fit.fixed_share > 0.25) == (4096, True)
+
+
+def test_a_long_curve_is_used_beyond_its_foot_and_a_flat_one_by_its_upper_half() -> None:
+    assert fitted(LENGTHS, [float(n) ** 2 for n in LENGTHS]).from_length == 1024
+    assert fitted(LENGTHS, [float(n) for n in LENGTHS]).from_length == 2048
+    assert fitted(LENGTHS, [1.0] * 6).from_length == 4096
+    assert fitted(LENGTHS, [1.0] * 6).fixed_share == 1
 
 
 def test_the_lower_half_where_fixed_costs_rule_does_not_take_part() -> None:
@@ -44,9 +65,11 @@ def test_the_lower_half_where_fixed_costs_rule_does_not_take_part() -> None:
 
 
 @pytest.mark.parametrize(("count", "used"), [(3, 3), (4, 3), (5, 3), (6, 3), (7, 4), (8, 4)])
-def test_the_upper_half_takes_part_and_three_lengths_at_least(count: int, used: int) -> None:
+def test_of_a_flat_curve_the_upper_half_takes_part_and_three_lengths_at_least(
+    count: int, used: int
+) -> None:
     lengths = [2**i for i in range(count)]
-    fit = fitted(lengths, [float(n) for n in lengths])
+    fit = fitted(lengths, [1 + n / 1000 for n in range(count)])
     assert (fit.from_length, fit.to_length) == (lengths[-used], lengths[-1])
 
 

@@ -5,18 +5,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from harness import schema
-from harness.schema import (
-    Cell,
-    Environment,
-    Job,
-    Measurement,
-    Outcome,
-    Protocol,
-    Result,
-    decode,
-    encode,
-)
+from harness.codec import canonical, decode, encode
+from harness.schema import Cell, Environment, Job, Measurement, Outcome, Protocol, Result
 
 CELL = Cell(
     contender="reformer", model="reformer", attention="lsh", impl="chunked",
@@ -85,4 +75,4 @@ def test_an_id_is_fit_for_a_file_name() -> None:
 
 def test_canonical_json_refuses_what_is_not_json() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        schema.canonical({"latency": float("nan")})
+        canonical({"latency": float("nan")})

@@ -62,3 +62,11 @@ def test_a_file_that_cannot_be_read_declares_nothing(tmp_path: Path) -> None:
     assert declarations.declaration(tmp_path / "none.py", "VARIANT") == declarations.Declaration()
     (tmp_path / "x.py").write_bytes(b"\xff\0")
     assert declarations.declaration(tmp_path / "x.py", "VARIANT") == declarations.Declaration()
+
+
+def test_options_that_stand_in_another_file_of_the_house_are_found() -> None:
+    names = declarations.option_names(
+        "reformer", declarations.MODELS_FOLDER / "variants" / "lsh.py"
+    )
+    assert names is not None
+    assert {"hashes", "chunk", "layer_kinds"} <= set(names)

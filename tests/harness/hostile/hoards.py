@@ -21,7 +21,7 @@ class Hostile(Attention):
         super().__init__()
         self.impl = impl
 
-    def forward(self, q, k, v):
+    def forward(self, q, k, v, mask=None):
         hoard = []
         while True:
             hoard.append(torch.ones(1 << 22))

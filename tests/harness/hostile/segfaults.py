@@ -20,7 +20,7 @@ class Hostile(Attention):
         super().__init__()
         self.impl = impl
 
-    def forward(self, q, k, v):
+    def forward(self, q, k, v, mask=None):
         ctypes.string_at(0)
         return v
 

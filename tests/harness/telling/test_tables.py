@@ -79,7 +79,7 @@ def test_growth_names_exponent_range_doubling_and_crossover(long_seq) -> None:
     assert table["transformer"][-1] == "baseline"
     exponent, between, doubling, crossing = table["reformer"]
     assert exponent.startswith("n^0.92 (0.92 to")
-    assert between == "2k and 8k"
+    assert between == "2k and 8k (fixed: at most 35 %)"
     assert doubling == "1.89x"
     assert crossing == "3.06k (3.03k to 3.09k)"
     assert table["transformer-eager"][-1] == "not reached up to 2k (out of memory at 4k)"

@@ -75,6 +75,8 @@ def tiny_cost(size, options, variant, variant_options, impl, batch, seq_len, ite
         train_model_flops=3 * flops,
         train_executed_flops=6 * flops,
         state_bytes=itemsize * size.d_model,
+        attention_bytes=4 * itemsize * batch * seq_len * size.d_model,
+        product_elements=batch * seq_len * (2 * size.d_model + size.vocab),
     )
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness.schema import canonical, encode
+from harness.codec import canonical, encode
 from harness.worker import environment as module
 from harness.worker import nvml
 from harness.worker.environment import INFORM, INPUT, TIME, checkout, cpu_quota, environment

@@ -136,3 +136,17 @@ def test_a_failing_step_leaves_the_collector_as_it_was() -> None:
     with pytest.raises(MemoryError):
         time_host(step, protocol(), Clock())
     assert gc.isenabled() is was
+
+
+def test_warming_goes_on_until_three_steps_bring_no_new_minimum() -> None:
+    falling = [90 * MS, 40 * MS, 30 * MS, 20 * MS, 20 * MS, 21 * MS, 20 * MS]
+    fake = FakeTime(*falling, 20 * MS)
+    times = time_host(fake.step, protocol(min_time_s=10.0, max_samples=3), fake.clock)
+    assert times.wall_warmups == tuple(falling)
+    assert set(times.wall) == {20 * MS}
+
+
+def test_warming_takes_no_more_than_a_quarter_of_the_time() -> None:
+    fake = FakeTime(*(1000 * MS - i * MS for i in range(100)))  # never quiet
+    times = time_host(fake.step, protocol(min_time_s=20.0, max_samples=3), fake.clock)
+    assert sum(times.wall_warmups[1:]) <= 0.25 * 20 * S + 1 * S

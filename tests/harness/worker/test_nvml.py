@@ -44,6 +44,13 @@ class FakeLibrary:
             raise FakeError("not found")
         return uuid
 
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, handle):  # noqa: N802 - NVML's name
+        assert handle.startswith("MIG-")
+        return "GPU-whole"
+
+    def nvmlDeviceGetPowerUsage(self, handle):  # noqa: N802 - NVML's name
+        return {"GPU-whole": 7, "GPU-card": 5}[handle]
+
     def nvmlDeviceGetMemoryInfo(self, handle):  # noqa: N802 - NVML's name
         assert handle == self.name
         self._call("memory")
@@ -97,3 +104,46 @@ def test_without_a_device_the_reading_says_so() -> None:
 
 def test_a_torch_without_uuid_is_no_error() -> None:
     assert "UUID" in str(nvml.used_bytes(FakeLibrary(), cuda(uuid=None)).reason)
+
+
+def test_a_card_is_asked_where_its_instance_has_no_sensor() -> None:
+    with nvml.session(FakeLibrary(name="MIG-card"), cuda()) as device:
+        assert device.ask("nvmlDeviceGetMemoryInfo").value.used == 123
+        assert device.ask("nvmlDeviceGetPowerUsage", card=True).value == 7
+    with nvml.session(FakeLibrary(), cuda()) as device:
+        assert device.ask("nvmlDeviceGetPowerUsage", card=True).value == 5
+
+
+@pytest.mark.parametrize(
+    ("visible", "told", "name"),
+    [
+        ("MIG-slice", "whole", "MIG-slice"),  # torch may tell the whole card's UUID
+        ("MIG-slice,GPU-other", None, "MIG-slice"),
+        ("GPU-card,GPU-other", None, "GPU-card"),
+        ("3", "card", "GPU-card"),  # an index is never asked for
+        ("GPU-ca", "card", "GPU-card"),  # a prefix suffices for CUDA, not for NVML
+        ("", "GPU-card", "GPU-card"),
+    ],
+)
+def test_cuda_visible_devices_decides_which_device_is_in_use(visible, told, name) -> None:
+    environ = {"CUDA_VISIBLE_DEVICES": visible}
+    with nvml.session(FakeLibrary(name=name), cuda(told), environ) as device:
+        assert (device.handle, device.reason) == (name, None)
+
+
+def test_an_index_alone_finds_no_device() -> None:
+    with nvml.session(FakeLibrary(), cuda(None), {"CUDA_VISIBLE_DEVICES": "0"}) as device:
+        assert "UUID" in str(device.ask("nvmlDeviceGetMemoryInfo").reason)
+
+
+def test_a_session_closes_the_library_also_when_its_user_fails() -> None:
+    library = FakeLibrary()
+    with pytest.raises(ZeroDivisionError), nvml.session(library, cuda()):
+        raise ZeroDivisionError
+    assert library.open == 0
+
+
+def test_a_function_that_the_library_lacks_is_named() -> None:
+    with nvml.session(FakeLibrary(), cuda()) as device:
+        reading = device.ask("nvmlDeviceGetTotalEnergyConsumption")
+    assert reading.reason == "this nvidia-ml-py has no nvmlDeviceGetTotalEnergyConsumption"

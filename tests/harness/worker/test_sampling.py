@@ -3,7 +3,7 @@ import gc
 import pytest
 
 from harness.schema import Protocol
-from harness.worker.sampling import collector_paused, stop_reason
+from harness.worker.sampling import collector_paused, share, stop_reason
 
 S = 1_000_000_000
 PROTOCOL = Protocol(min_samples=10, max_samples=20, min_time_s=1.0, max_time_s=5.0)
@@ -36,3 +36,11 @@ def test_the_collector_rests_while_timing_and_is_left_as_it_was(enabled: bool) -
         assert gc.isenabled() is enabled
     finally:
         (gc.enable if was else gc.disable)()
+
+
+def test_launches_share_samples_and_time() -> None:
+    whole = Protocol(launches=4, min_samples=10, max_samples=20, min_time_s=1.0, max_time_s=8.0)
+    part = share(whole)
+    assert (part.launches, part.min_samples, part.max_samples) == (1, 3, 5)
+    assert (part.min_time_s, part.max_time_s) == (0.25, 2.0)
+    assert share(part) == part

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -89,28 +88,6 @@ def test_real_samples_are_positive_integers_of_nanoseconds(job) -> None:
     for measurement in found.values():
         assert measurement.unit == "ns"
         assert all(isinstance(s, int) and s > 0 for s in measurement.samples)
-
-
-def fake_cuda(l2_bytes: int):
-    event = SimpleNamespace(record=lambda: None, elapsed_time=lambda _: 2.5)
-    return SimpleNamespace(
-        Event=lambda enable_timing: event,
-        synchronize=lambda: None,
-        get_device_properties=lambda _: SimpleNamespace(L2_cache_size=l2_bytes),
-    )
-
-
-@pytest.mark.parametrize(("l2_bytes", "flushed"), [(1 << 20, 2 << 20), (0, 256 << 20)])
-def test_cuda_reports_cold_hot_and_host_times(job, l2_bytes: int, flushed: int) -> None:
-    on_cpu = workload.build(job())
-    bench = Bench(job=job(device="cuda"), build=lambda _: on_cpu, cuda=fake_cuda(l2_bytes))
-    findings = collect(bench)
-    found = by_name(findings)
-    assert set(found) == {"latency", "latency_hot", "latency_host"}
-    assert set(found["latency"].samples) == {2_500_000}
-    assert f"{flushed:,} bytes" in found["latency"].method
-    assert findings.facts["l2_flush_bytes"] == flushed
-    assert findings.facts["launch_bound"] in {True, False}
 
 
 def test_the_step_is_timed_without_a_dispatch_mode(job) -> None:

@@ -1,0 +1,61 @@
+"""The passes over a cell: what a first launch does, what a later one leaves out."""
+
+from dataclasses import replace
+
+import pytest
+
+from harness.schema import Outcome
+from harness.worker.measure import measure
+
+
+def told(job) -> tuple[list[str], dict, dict]:
+    """Return stages, facts and the last event."""
+    events: list[dict] = []
+    measure(job, events.append)
+    facts: dict = {}
+    for event in events:
+        facts |= event.get("facts", {})
+    return [e["stage"] for e in events if "stage" in e], facts, events[-1]
+
+
+def test_the_first_launch_takes_every_pass_between_two_proofs(job) -> None:
+    stages, facts, end = told(job(metrics=("latency", "peak_memory", "flops")))
+    assert end["outcome"] is Outcome.OK, end
+    assert stages == ["build", "peak_memory", "proof", "latency", "flops", "proof_after"]
+    assert facts["launches"] == 1
+    assert facts["source"]
+
+
+def test_a_later_launch_only_times_and_proves_after_it_with_a_seed_of_its_own(job) -> None:
+    later = [job(metrics=("latency", "peak_memory", "flops"), launch=n) for n in (1, 2)]
+    for each in later:
+        stages, facts, end = told(each)
+        assert end["outcome"] is Outcome.OK, end
+        assert stages == ["build", "latency", "proof_after"]
+        assert facts["launches"] == 1
+        assert isinstance(facts["wall_over_cpu"], list)
+
+
+def test_a_cell_that_is_not_timed_counts_no_launches(job) -> None:
+    assert "launches" not in told(job(metrics=("flops",)))[1]
+
+
+def test_a_launch_takes_its_share_of_the_samples(job) -> None:
+    protocol = replace(job().protocol, launches=3, min_samples=9, max_samples=30)
+    events: list[dict] = []
+    measure(job(metrics=("latency",), protocol=protocol, launch=1), events.append)
+    (latency,) = [
+        e["measurement"]
+        for e in events
+        if "measurement" in e and e["measurement"]["metric"] == "latency"
+    ]
+    assert len(latency["samples"]) == 3
+
+
+@pytest.mark.parametrize("launch", [0, 1])
+def test_an_audit_is_taken_once_and_on_request(job, launch: int) -> None:
+    stages, facts, _ = told(job(metrics=("latency",), audit=True, launch=launch))
+    assert ("audit" in stages) == (launch == 0)
+    if launch == 0:
+        assert facts["audit"]["returns_early"] is False
+    assert "audit" not in told(job(metrics=("latency",)))[0]
