@@ -75,7 +75,7 @@ def test_a_protocol_has_defaults_and_values_by_device(tmp_path: Path) -> None:
     loaded = load(tmp_path)
     on_cpu = suite.protocol(loaded, "cpu")
     assert on_cpu == Protocol(
-        launches=8,
+        launches=4,
         min_samples=5,
         max_time_s=0.001,
         min_time_s=0.0,
