@@ -90,7 +90,7 @@ class Protocol:
     min_samples: int = 10  # sample at least so often, unless max_time_s ends it first
     max_samples: int = 200
     min_time_s: float = 0.5  # sample at least for so long
-    max_time_s: float = 20.0  # past this, three samples are enough
+    max_time_s: float = 20.0  # past this, four samples are enough
     timeout_s: float = 300.0  # of the whole cell: then its process is killed
     memory_limit_bytes: int | None = None  # of a CPU cell; None: 80 % of what is available
     order_seed: int = 0  # of the random order of contenders

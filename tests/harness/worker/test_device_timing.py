@@ -176,7 +176,7 @@ def test_events_are_made_before_the_samples_that_they_time() -> None:
 
 def test_a_block_of_slow_steps_is_one_step() -> None:
     times = FakeDevice(10 * US, 2 * S, 2 * S).time(max_time_s=5.0, min_samples=10)
-    assert len(times.hot.samples) == 3
+    assert len(times.hot.samples) == 4
     assert times.hot.stop == "max_time"
 
 

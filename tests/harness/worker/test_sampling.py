@@ -15,8 +15,8 @@ PROTOCOL = Protocol(min_samples=10, max_samples=20, min_time_s=1.0, max_time_s=5
         (9, 4.9, None),  # too few
         (10, 0.9, None),  # too soon
         (10, 1.0, "enough"),
-        (3, 5.0, "max_time"),
-        (2, 100.0, None),  # never fewer than three, however slow
+        (4, 5.0, "max_time"),
+        (3, 100.0, None),  # never fewer than four, however slow
         (19, 0.1, None),
         (20, 0.1, "max_samples"),  # a fast step
         (20, 1.0, "enough"),
