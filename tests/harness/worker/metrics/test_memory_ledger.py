@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +11,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from harness import floor
+from harness.executors.local import Local
+from harness.schema import Job, Outcome, Protocol, Result
 from harness.worker import graph, nvml, weighing, workload
 from harness.worker.accounts import ACCOUNTS
 from harness.worker.allocator import SNAPSHOT, STATISTICS
@@ -23,7 +28,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="resets Linux's high-
 PARTS = [f"ledger_{name}" for name in (*ACCOUNTS, "fragmentation", "context", "unexplained")]
 
 
-def sizes(findings: Findings) -> dict[str, float]:
+def sizes(findings: Findings | Result) -> dict[str, float]:
     return {found.metric: found.samples[0] for found in findings.measurements}
 
 
@@ -31,13 +36,26 @@ def parts(found: dict[str, float]) -> float:
     return sum(found.get(name, 0) for name in PARTS)
 
 
+@pytest.fixture(scope="module")
+def executor() -> Iterator[Local]:
+    """The real way to a process whose heap nothing else has used."""
+    with closing(Local()) as local:
+        yield local
+
+
 @linux
 @pytest.mark.parametrize("phase", ["forward", "train_step"])
-def test_on_a_cpu_the_parts_and_a_small_rest_are_the_resident_peak(job, phase: str) -> None:
-    bench = Bench(job=job(phase=phase, seq_len=256, d_model=256, d_ff=512, batch=4))
-    found = sizes(collect(bench))
+def test_on_a_cpu_the_parts_and_a_small_rest_are_the_resident_peak(
+    executor: Local, phase: str
+) -> None:
+    cell = replace(floor.CELL, phase=phase, seq_len=256, d_model=256, d_ff=512, batch=4)
+    asked = Job(cell=cell, metrics=("memory_ledger",), protocol=Protocol())
+    result, _ = executor.execute(asked, lambda _: None)
+    assert result.outcome is Outcome.OK, result.reason
+    found = sizes(result)
     assert parts(found) == found["ledger_total"]
-    assert abs(found["ledger_unexplained"]) <= 4 * MIB
+    # Code pages of kernels that the short warm-up did not need; 2.5 to 4.6 MiB seen.
+    assert abs(found["ledger_unexplained"]) <= 8 * MIB
     assert sum(found[f"ledger_{name}"] for name in ACCOUNTS) == found["ledger_allocated"]
     training = phase == "train_step"
     assert (found["ledger_optimizer_state"] > 0) == training
