@@ -13,12 +13,24 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from models.catalog import Catalog
+from models.unsupported import Unsupported
+
+__all__ = [
+    "VARIANTS",
+    "Attention",
+    "Build",
+    "Choose",
+    "Cost",
+    "Crosses",
+    "History",
+    "Shape",
+    "Unsupported",
+    "Variant",
+    "attend",
+    "check_causal",
+]
 
 VARIANTS = Catalog("models.variants", "VARIANT")
-
-
-class Unsupported(Exception):  # noqa: N818 - an answer, not a fault
-    """This mechanism or impl cannot run here; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +58,7 @@ class Cost:
     model_flops: int  # of the problem: 4 * pairs * head_dim * heads * batch for every variant
     executed_flops: int  # of the mechanism as this impl computes it
     forward_only_flops: int = 0  # of those, what has no gradient and is not recomputed: hashing
+    recomputed_flops: int = 0  # by the backward, which counts else twice the forward
     compulsory_bytes: int  # read q, k, v once, write the output once
     state_bytes: int  # what decoding one more token must keep per layer
 
@@ -209,13 +222,25 @@ class Build(Protocol):
         ...
 
 
+@runtime_checkable
+class Choose(Protocol):
+    """Names the impl that `auto` stands for."""
+
+    def __call__(
+        self, options: Any, shape: Shape, *, device: str, dtype: torch.dtype, training: bool
+    ) -> str:
+        """Return the impl for a problem on a type of device; `training` asks for gradients."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """An attention mechanism as a suite names it; a file's last line makes one."""
 
     module: Build  # usually the Attention's class
     options: type  # frozen dataclass of the mechanism's options, with defaults
-    impls: tuple[str, ...]  # the first is the default; "reference" is the specification
+    impls: tuple[str, ...]  # the first is `auto` without `choose`; "reference" specifies
+    choose: Choose | None = None  # of `auto`; then the module takes impl="auto" itself, too
     cost: Callable[[Any, Shape, str], Cost]  # (options, shape, impl)
     causal: bool  # may be built with causal=True
     bidirectional: bool = True  # may be built with causal=False

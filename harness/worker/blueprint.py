@@ -16,7 +16,7 @@ from harness.schema import MODELS, Cell, Job
 from harness.worker import corpus, options, sources
 from models.catalog import unknown
 from models.model import Model, ModelCost, Size
-from models.variant import VARIANTS, Unsupported, Variant
+from models.variant import VARIANTS, Shape, Unsupported, Variant
 
 AUTO = "auto"  # the model chooses its attention, the variant its impl
 
@@ -76,7 +76,8 @@ def draw(cell: Cell, plugins: Sequence[str] = ()) -> Blueprint:
     """Find everything that a cell names.
 
     Args:
-        cell: the cell; `auto` stands for the model's attention and the variant's first impl.
+        cell: the cell; `auto` stands for the model's attention and the impl that the variant
+            chooses for the cell, its first if it does not choose.
         plugins: files of variants from outside.
 
     Raises:
@@ -89,11 +90,11 @@ def draw(cell: Cell, plugins: Sequence[str] = ()) -> Blueprint:
     attention = model.attention if cell.attention == AUTO else cell.attention
     variants = VARIANTS.with_files(*map(Path, plugins))
     variant: Variant = variants.load(attention)
-    impl = variant.impls[0] if cell.impl == AUTO else cell.impl
-    if impl not in variant.impls:
-        raise ValueError(unknown(f"impl of {attention}", impl, list(variant.impls)))
+    if cell.impl not in {AUTO, *variant.impls}:
+        raise ValueError(unknown(f"impl of {attention}", cell.impl, list(variant.impls)))
     model_options, variant_options = split_options(cell, model, variant)
     size = _size(cell)
+    impl = _chosen(cell, variant, variant_options, size) if cell.impl == AUTO else cell.impl
     if not (variant.causal if cell.causal else variant.bidirectional):
         raise Unsupported(
             f"{attention}: has no {'causal' if cell.causal else 'bidirectional'} form"
@@ -137,6 +138,22 @@ def check(job: Job) -> str | None:
     except (Unsupported, NotImplementedError, RuntimeError):
         return None
     return None
+
+
+def _chosen(cell: Cell, variant: Variant, variant_options: Any, size: Size) -> str:
+    if variant.choose is None:
+        return variant.impls[0]
+    shape = Shape(
+        batch=cell.batch,
+        heads=cell.heads,
+        seq_len=cell.seq_len,
+        head_dim=size.head_dim,
+        causal=cell.causal,
+    )
+    dtype, training = getattr(torch, cell.dtype), cell.phase == "train_step"
+    return variant.choose(
+        variant_options, shape, device=cell.device, dtype=dtype, training=training
+    )
 
 
 def _size(cell: Cell) -> Size:

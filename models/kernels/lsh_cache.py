@@ -43,7 +43,7 @@ class SortedRounds:
         length = self.order.shape[-1]
         places = torch.arange(length + 1, device=x.device)
         source = (places - (places > place).long()).clamp(max=length - 1)
-        last = torch.full_like(bucket, length)
+        last = torch.full_like(bucket, length, dtype=self.order.dtype)
         return SortedRounds(
             order=self.order.gather(-1, source).scatter_(-1, place, last),
             bucket=self.bucket.gather(-1, source).scatter_(-1, place, bucket),

@@ -17,11 +17,15 @@ UNFACTORISED = 128  # the largest bucket count that is hashed in one piece
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LSHPlan:
-    """The decisions of the hash. Saved and used again, they give the same attention again."""
+    """The decisions of the hash. Saved and used again, they give the same attention again.
 
-    order: Int[Tensor, "b h r t"]  # position of the token at each place of the sorted sequence
-    place: Int[Tensor, "b h r t"]  # its inverse: place of the token at each position
-    bucket: Int[Tensor, "b h r t"]  # bucket of the token at each position
+    Types are narrow, as every layer of a reversible stack keeps its plan: 10 bytes for each token,
+    head and round.
+    """
+
+    order: Int[Tensor, "b h r t"]  # int32: position of the token at each place of the sorted order
+    place: Int[Tensor, "b h r t"]  # int32, its inverse: place of the token at each position
+    bucket: Int[Tensor, "b h r t"]  # of the token at each position; int16, int32 if it must be
 
     @property
     def rounds(self) -> int:
@@ -96,7 +100,7 @@ def whole_sequence(x: Float[Tensor, "b h t d"]) -> LSHPlan:
     """Return the plan of a sequence that fits into one chunk: one round, one bucket."""
     shape = (*x.shape[:2], 1, x.shape[2])
     order = torch.arange(x.shape[2], dtype=torch.int32, device=x.device).expand(shape)
-    return LSHPlan(order=order, place=order, bucket=torch.zeros_like(order))
+    return LSHPlan(order=order, place=order, bucket=torch.zeros_like(order, dtype=torch.int16))
 
 
 def look_up(x: Int[Tensor, "b h t"], positions: Int[Tensor, "#n ..."]) -> Int[Tensor, "n ..."]:
@@ -120,12 +124,19 @@ def nearest_buckets(
     for part, factor in zip(rotated.split([f // 2 for f in factors], -1), factors, strict=True):
         bucket += weight * torch.cat([part, -part], dim=-1).argmax(dim=-1)
         weight *= factor
-    return bucket.to(torch.int32)
+    return bucket.to(bucket_dtype(factors))
+
+
+def bucket_dtype(factors: Sequence[int]) -> torch.dtype:
+    """Return the narrowest type that holds every bucket, the one of padding included."""
+    narrow = math.prod(factors) <= torch.iinfo(torch.int16).max
+    return torch.int16 if narrow else torch.int32
 
 
 def sorted_by(bucket: Int[Tensor, "b h r t"]) -> LSHPlan:
     """Sort by bucket, and stably: no key of bucket and position is formed that could overflow."""
     order = torch.sort(bucket, dim=-1, stable=True).indices
     places = torch.arange(order.shape[-1], dtype=torch.int32, device=order.device)
-    place = torch.empty_like(bucket).scatter_(-1, order, places.expand_as(bucket))
+    place = torch.empty_like(bucket, dtype=torch.int32)
+    place.scatter_(-1, order, places.expand_as(bucket))
     return LSHPlan(order=order.to(torch.int32), place=place, bucket=bucket)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from models.catalog import UnknownNameError, unknown
 from models.variant import VARIANTS, Attention, Crosses, Unsupported, Variant, attend
 
+AUTO = "auto"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mechanism:
@@ -45,15 +47,17 @@ def find_mechanism(
 ) -> Mechanism:
     """Look up a mechanism by name, in `variants` first, then in the catalog.
 
-    `options` is a mapping or the variant's own record; `impl` None or "auto" is the default one.
+    `options` is a mapping or the variant's own record. `impl` None or "auto" is the default one,
+    or stays "auto" where the variant chooses by device and length at each call.
 
     Raises:
         UnknownNameError: there is no such variant, option or impl.
         ValueError: an option's value is impossible.
     """
     variant = (variants or {}).get(name) or VARIANTS.load(name)
-    chosen = variant.impls[0] if impl is None or impl == "auto" else impl
-    if chosen not in variant.impls:
+    default = variant.impls[0] if variant.choose is None else AUTO
+    chosen = default if impl is None or impl == AUTO else impl
+    if chosen not in {default, *variant.impls}:
         raise UnknownNameError(unknown(f"impl of {name}", chosen, list(variant.impls)))
     if options is None:
         options = {}

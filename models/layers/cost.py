@@ -55,19 +55,20 @@ def network_cost(
 
     `outside` are the activations that embedding and head read and write.
 
-    A backward counts twice its forward (two matrix products for one), also for fused kernels that
-    compute their scores again. Hashing has no backward. `recomputed` is what memory-saving layers
-    compute a second time before it.
+    A backward counts twice its forward (two matrix products for one) and what the mechanism says
+    that it computes again; fused kernels say nothing. Hashing has no backward. `recomputed` is what
+    memory-saving layers compute a second time before it.
     """
     weights = head + sum(layer.projections + layer.feed_forward for layer in layers)
     problem = weights + sum(layer.attention.model_flops for layer in layers)
     executed = weights + sum(layer.attention.executed_flops for layer in layers)
     forward_only = sum(layer.attention.forward_only_flops for layer in layers)
+    again = recomputed + sum(layer.attention.recomputed_flops for layer in layers)
     return ModelCost(
         model_flops=problem,
         executed_flops=executed,
         train_model_flops=3 * problem,
-        train_executed_flops=3 * (executed - forward_only) + forward_only + recomputed,
+        train_executed_flops=3 * (executed - forward_only) + forward_only + again,
         state_bytes=sum(layer.attention.state_bytes for layer in layers),
         attention_bytes=sum(layer.attention.compulsory_bytes for layer in layers),
         product_elements=outside + sum(layer.elements for layer in layers),

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from models.kernels import lsh_dispatch
 from models.kernels.cache import Growing
 from models.kernels.dense import ROWS
 from models.kernels.lsh_cache import LSHState, SortedRounds
-from models.kernels.lsh_chunked import attend_sorted
 from models.kernels.lsh_definition import attend_rows
 from models.kernels.lsh_options import LSHOptions
 from models.kernels.lsh_plan import (
@@ -26,6 +26,7 @@ from models.kernels.padding import extended, zero_padding
 from models.layers.replay import decide
 from models.variant import Attention, Cost, Shape, Variant, check_causal
 
+AUTO, REFERENCE = "auto", "reference"  # impls that are no module of `lsh_dispatch`
 STRIDE = 0x9E3779B1  # between the seeds of successive draws: odd, and far from any layer's seed
 
 
@@ -50,10 +51,12 @@ class LSHAttention(Attention):
     authors do, and the number of draws is part of the module's state.
 
     impls: `chunked`, blocks of chunk x window, memory linear in N; `reference`, the same sums
-    over all pairs, `+ log n` for a key met n times, some rows at a time.
+    over all pairs, `+ log n` for a key met n times, some rows at a time. `auto` chooses at each
+    call by device, length and head dimension, and `ran` tells what it chose.
 
     Raises:
         ValueError: `strict` and not causal.
+        Unsupported: this machine cannot run the impl.
     """
 
     shared_qk = True
@@ -65,7 +68,10 @@ class LSHAttention(Attention):
         self.options = options
         self.causal = causal
         self.scale = 1 / math.sqrt(head_dim) if options.logit_scale == "sqrt_d" else 1.0
-        self._attend = {"chunked": self._chunked, "reference": self._by_rows}[impl]
+        self.impl = impl
+        self.ran: str | None = None  # the impl of the last call: what `auto` stood for
+        if impl not in {AUTO, REFERENCE}:
+            lsh_dispatch.find(impl)
         if options.redraw:
             self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
 
@@ -120,8 +126,16 @@ class LSHAttention(Attention):
         plan: LSHPlan,
         mask: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b h t d"]:
-        """Attend by a given plan."""
-        return zero_padding(self._attend(q, v, plan, mask), mask)
+        """Attend by a given plan.
+
+        Raises:
+            Unsupported: the impl cannot compute this call; the message says why.
+        """
+        if self.impl == REFERENCE:
+            out = self._by_rows(q, v, plan, mask)
+        else:
+            out = self._planned(q, v, plan, mask)
+        return zero_padding(out, mask)
 
     def begin(
         self,
@@ -200,8 +214,12 @@ class LSHAttention(Attention):
     ) -> Tensor:
         return attend_rows(q, v, rows, plan, mask, self.options, **self._how)
 
-    def _chunked(self, q: Tensor, v: Tensor, plan: LSHPlan, mask: Tensor | None) -> Tensor:
-        return attend_sorted(q, v, plan, mask, self.options, **self._how)
+    def _planned(self, q: Tensor, v: Tensor, plan: LSHPlan, mask: Tensor | None) -> Tensor:
+        call = lsh_dispatch.Call.of(q, mask, causal=self.causal, dropout=self._dropout)
+        name = self.impl if self.impl != AUTO else lsh_dispatch.choose(call, self.options)
+        self.ran = name
+        impl = lsh_dispatch.require(name, call, self.options)
+        return impl.attend(q, v, plan, mask, self.options, **self._how)
 
     @property
     def _how(self) -> dict[str, Any]:
@@ -229,7 +247,7 @@ def cost(options: LSHOptions, shape: Shape, impl: str) -> Cost:
             rounds=rounds,
             factors=options.factors(n),
         )
-    pairs = rounds * options.window.pairs(n) if impl == "chunked" else n * n
+    pairs = n * n if impl == REFERENCE else rounds * options.window.pairs(n)
     return Cost(
         model_flops=4 * shape.head_dim * sequences * shape.pairs,
         executed_flops=4 * shape.head_dim * sequences * pairs + hashing,
@@ -239,10 +257,29 @@ def cost(options: LSHOptions, shape: Shape, impl: str) -> Cost:
     )
 
 
+def choose(
+    options: LSHOptions, shape: Shape, *, device: str, dtype: torch.dtype, training: bool
+) -> str:
+    """Return the impl that `auto` stands for."""
+    call = lsh_dispatch.Call(
+        device=device,
+        dtype=dtype,
+        sequences=shape.batch * shape.heads,
+        seq_len=shape.seq_len,
+        head_dim=shape.head_dim,
+        causal=shape.causal,
+        masked=False,
+        dropout=options.attention_dropout if training else 0.0,
+        gradients=training,
+    )
+    return lsh_dispatch.choose(call, options)
+
+
 VARIANT = Variant(
     module=LSHAttention,
     options=LSHOptions,
     impls=("chunked", "reference"),
+    choose=choose,
     cost=cost,
     causal=True,
     exact=False,
