@@ -81,7 +81,10 @@ def test_half_precision_stays_near_the_float64_reference(
     name: str, impl: str, causal: bool
 ) -> None:
     tensors = [x.bfloat16() for x in vectors(130)]
-    found = make(name, impl, causal)(*tensors)
+    try:
+        found = make(name, impl, causal)(*tensors)
+    except Unsupported:  # said, and not computed wrongly
+        return
     expected = make(name, "reference", causal)(*(x.double() for x in tensors))
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.double(), expected, rtol=0.05, atol=0.05)
