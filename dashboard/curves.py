@@ -94,8 +94,12 @@ class Chart:
 
 def records(table: pd.DataFrame) -> list[Row]:
     """Return the rows of `store.frame` as plain values; what is missing is None."""
-    rows: list[Row] = table.astype(object).to_dict("records")
-    return [{k: None if v is pd.NA else v for k, v in row.items()} for row in rows]
+    plain = table.astype(object)
+    numbers = table.select_dtypes("float64").columns  # of these, what is missing is NaN
+    others = plain.columns.difference([*numbers, "samples"])
+    plain[others] = plain[others].where(plain[others].notna(), None)
+    rows: list[Row] = plain.to_dict("records")
+    return rows
 
 
 def metrics(rows: Sequence[Row]) -> list[str]:

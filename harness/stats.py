@@ -6,6 +6,7 @@ for `harness.diagnostics` to say. Curves over sequence length stand in `harness.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,9 @@ def median(samples: Sequence[float]) -> float:
     Raises:
         ValueError: no samples, or one that is not finite.
     """
-    return quantile(samples, 0.5)
+    values = np.sort(as_samples(samples))  # a third of the time of np.median: few samples, often
+    middle = len(values) // 2
+    return float(values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2)
 
 
 def quantile(samples: Sequence[float], p: float) -> float:
@@ -227,6 +230,7 @@ def as_positive(samples: Sequence[float]) -> Array:
     return values
 
 
+@functools.lru_cache(maxsize=4096)  # of all intervals of a table, few differ in n
 def _rank(n: int, p: float, confidence: float) -> int | None:
     """Return the largest k with 2 P(Bin(n, p) < k) <= 1 - confidence; None if there is none."""
     k = np.arange(n + 1)

@@ -17,11 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.schema import Run
-from harness.storage import archive, observations
+from harness.schema import Environment, Result, Run
+from harness.storage import archive, cache, observations, outlines
 from harness.storage import runs as listing
 from harness.storage.archive import find, fingerprint, finished
+from harness.storage.cache import Told
 from harness.storage.journal import Writer
+from harness.storage.outlines import Outline
 from harness.storage.runs import RunSummary
 from harness.storage.shards import StoreError
 
@@ -30,17 +32,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RESULTS",
+    "Outline",
     "RunSummary",
     "StoreError",
+    "Told",
     "Writer",
     "artifacts",
+    "environments",
     "find",
     "fingerprint",
     "finished",
     "frame",
+    "is_kept",
     "new_run_id",
+    "notes",
     "open",
+    "outline",
     "resolve",
+    "result",
     "runs",
 ]
 
@@ -70,15 +79,52 @@ def open(run: str | Path, root: Path = RESULTS) -> Run:  # noqa: A001 - `store.o
     return archive.read(resolve(run, root))
 
 
-def frame(*runs: Run | str | Path, root: Path = RESULTS) -> DataFrame:
+def frame(*runs: Run | str | Path, root: Path = RESULTS, told: Told | None = None) -> DataFrame:
     """Return runs as one table: a row for each metric of each cell, in SI units.
 
-    See `harness.storage.observations` for the columns.
+    See `harness.storage.observations` for the columns. Tables of finished runs are kept below
+    `<root>/.cache`, so that their shards are read once.
+
+    Args:
+        runs: names, folders or runs that are open.
+        root: where names are looked up.
+        told: called with the number of runs read and the number of runs, for a progress bar.
 
     Raises:
         StoreError: no run has one of these names, or its header cannot be read.
     """
-    return observations.frame(run if isinstance(run, Run) else open(run, root) for run in runs)
+    if any(isinstance(run, Run) for run in runs):
+        return observations.frame(run if isinstance(run, Run) else open(run, root) for run in runs)
+    return cache.frame([resolve(run, root) for run in runs if not isinstance(run, Run)], told)
+
+
+def outline(run: str | Path, root: Path = RESULTS) -> Outline:
+    """Return what a run was asked and how it stands, without its cells.
+
+    Raises:
+        StoreError: no run has this name, or its header cannot be read.
+    """
+    return outlines.read(resolve(run, root))
+
+
+def notes(folder: Path) -> tuple[str, ...]:
+    """Return what a reader of a run should know: torn lines, changed files."""
+    return cache.notes(folder)
+
+
+def environments(folder: Path) -> dict[str, Environment]:
+    """Return the environments of a run by id; those that cannot be read are left out."""
+    return archive.environments(folder)[0]
+
+
+def result(folder: Path, cell_id: str) -> Result | None:
+    """Return what came of one cell, without reading the others; None where nothing did yet."""
+    return archive.read_result(folder, cell_id)
+
+
+def is_kept(folder: Path) -> bool:
+    """Say whether `frame` has the table of this run at hand."""
+    return cache.is_kept(folder)
 
 
 def artifacts(folder: Path, cell_id: str) -> list[Path]:

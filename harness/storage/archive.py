@@ -41,7 +41,7 @@ def read(folder: Path) -> Run:
         StoreError: the folder holds no readable header.
     """
     header, _ = read_header(folder)
-    environments, notes = _environments(folder)
+    found, notes = environments(folder)
     if header.schema_version > SCHEMA_VERSION:
         version = f"schema version {header.schema_version}, newer than {SCHEMA_VERSION}"
         notes.append(f"{HEADER}: written by {version}; what is new in it is left out")
@@ -56,7 +56,7 @@ def read(folder: Path) -> Run:
     return Run(
         header=header,
         results=tuple(r for cell_id in order if (r := results.get(cell_id)) is not None),
-        environments=environments,
+        environments=found,
         notes=tuple(notes),
     )
 
@@ -72,9 +72,28 @@ def read_header(folder: Path) -> tuple[RunHeader, Mapping[str, Any]]:
         data: Any = json.loads(path.read_bytes())
         return decode(RunHeader, data["header"]), data
     except FileNotFoundError as error:
-        raise StoreError(f"{folder.name}: no {HEADER}; not a run, or it ended before it") from error
+        raise StoreError(no_header(folder)) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{folder.name}: {HEADER} cannot be read: {error}") from error
+        raise StoreError(bad_header(folder, error)) from error
+
+
+def no_header(folder: Path) -> str:
+    """Say that a folder is no run."""
+    return f"{folder.name}: no {HEADER}; not a run, or it ended before it"
+
+
+def bad_header(folder: Path, error: Exception) -> str:
+    """Say why a header cannot be read."""
+    return f"{folder.name}: {HEADER} cannot be read: {error}"
+
+
+def read_result(folder: Path, cell_id: str) -> Result | None:
+    """Read the last answer to one cell without reading the others; None where there is none."""
+    attempts: list[Attempt] = []
+    for path in shard_paths(folder):
+        lines = shards.read(path, having=cell_id.encode())
+        attempts.extend(a for a in _attempts(lines, path.name, []) if a.cell.id == cell_id)
+    return _result(attempts) if attempts else None
 
 
 def finished(run: Run) -> set[str]:
@@ -113,7 +132,7 @@ def count_outcomes(run: Run) -> dict[str, int]:
 
 def is_live(folder: Path) -> bool:
     """Say whether a writer of this run may still append."""
-    return any(shards.read(path).live for path in shard_paths(folder))
+    return any(shards.is_live(path) for path in shard_paths(folder))
 
 
 def shard_paths(folder: Path) -> list[Path]:
@@ -168,7 +187,8 @@ def _result(attempts: list[Attempt]) -> Result | None:
     return max(answered, key=lambda attempt: attempt.number).result if answered else None
 
 
-def _environments(folder: Path) -> tuple[dict[str, Environment], list[str]]:
+def environments(folder: Path) -> tuple[dict[str, Environment], list[str]]:
+    """Return the environments of a run by id, and what is wrong with their files."""
     found: dict[str, Environment] = {}
     notes: list[str] = []
     for path in sorted(folder.glob("environment-*.json")):

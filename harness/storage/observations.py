@@ -10,31 +10,32 @@ from harness import frontier, roofline, stats
 from harness.codec import canonical
 from harness.roofline import Derived
 from harness.schema import Cell, Measurement, Result, Run
+from harness.storage import arrow
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs] - pandas ships none
 
 SI = {"ns": ("s", 1e9)}  # unit of the files -> unit of the table, divisor; others stay
-KINDS = {  # column -> type in pandas; whole numbers that may be missing are Int64
-    **dict.fromkeys(("run_id", "suite", "created_at", "cell_id", "contender", "model"), "string"),
-    **dict.fromkeys(("attention", "impl", "options", "phase"), "string"),
+KINDS = {  # column -> type in pandas; texts repeat and are categories; Int64 may be missing
+    **dict.fromkeys(("run_id", "suite", "created_at", "cell_id", "contender", "model"), "category"),
+    **dict.fromkeys(("attention", "impl", "options", "phase"), "category"),
     **dict.fromkeys(("seq_len", "batch", "d_model", "heads", "d_ff", "layers", "vocab"), "int64"),
     "causal": "bool",
-    **dict.fromkeys(("dtype", "device"), "string"),
+    **dict.fromkeys(("dtype", "device"), "category"),
     "threads": "int64",
-    "data": "string",
+    "data": "category",
     "seed": "int64",
     "memory_bytes": "Int64",
     "tokens": "int64",
-    **dict.fromkeys(("outcome", "reason", "stage"), "string"),
+    **dict.fromkeys(("outcome", "reason", "stage"), "category"),
     "requested_bytes": "Int64",
-    "environment": "string",
+    "environment": "category",
     "attempt": "int64",
-    **dict.fromkeys(("metric", "unit", "better"), "string"),
+    **dict.fromkeys(("metric", "unit", "better"), "category"),
     "n": "int64",
     **dict.fromkeys(("value", "lo", "hi"), "float64"),
     "samples": "object",
-    **dict.fromkeys(("method", "stop"), "string"),
+    **dict.fromkeys(("method", "stop"), "category"),
 }
 COLUMNS = tuple(KINDS)
 CELL = tuple(f.name for f in fields(Cell) if f.name in KINDS and f.name != "options")
@@ -47,16 +48,16 @@ def frame(runs: Iterable[Run]) -> DataFrame:
     """Return the table with the columns and types of `KINDS`, whatever the runs hold.
 
     A cell without measurements has one row whose metric is missing (`isna`). `value` is the median
-    and `lo`, `hi` its 95 % interval, NaN below six samples. `throughput` (token/s) is derived from
-    each `latency`; rates, MFU and roofline figures follow from `harness.roofline`. Strings that are
-    missing are `pd.NA`.
+    and `lo`, `hi` its 95 % interval, NaN below six samples; `samples` is an array of float64.
+    `throughput` (token/s) is derived from each `latency`; rates, MFU and roofline figures follow
+    from `harness.roofline`. Texts are categories; those that are missing are NaN.
     """
-    # Imported here: `list`, `show` and `run` need not wait 0.3 s for it. It ships no stubs.
-    import pandas as pd  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
+    return arrow.joined([table(runs)], KINDS)
 
-    rows = [row for run in runs for row in _of_run(run)]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    return table.astype(KINDS)  # pyright: ignore[reportUnknownMemberType] - pandas ships none
+
+def table(runs: Iterable[Run]) -> arrow.Table:
+    """Return the same in the form in which it can be kept and joined."""
+    return arrow.table([row for run in runs for row in _of_run(run)], KINDS)
 
 
 def _of_run(run: Run) -> Iterator[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.storage import archive
+from harness.storage import archive, outlines
 from harness.storage.shards import StoreError
 
 NOT_RUNS = frozenset({"baselines"})  # folders beside the runs that hold something else
@@ -39,23 +39,20 @@ def runs(root: Path) -> list[RunSummary]:
 def summary(folder: Path) -> RunSummary:
     """Return one line about a run; what cannot be read becomes its problem."""
     try:
-        header, end = archive.read_header(folder)
-        state = end.get("state", "running")
-        outcomes = end.get("outcomes")
-        if state == "running":
-            run, live = archive.read(folder), archive.is_live(folder)
-            outcomes = archive.count_outcomes(run)
-            state = "running" if live else "interrupted"
+        outline = outlines.read(folder)
+        outcomes = outline.outcomes
+        if not outcomes and outline.planned:  # it ended without a word, or goes on
+            outcomes = archive.count_outcomes(archive.read(folder))
     except StoreError as error:
         return RunSummary(run_id=folder.name, path=folder, problem=str(error))
     return RunSummary(
-        run_id=header.run_id,
+        run_id=outline.header.run_id,
         path=folder,
-        suite=header.suite,
-        created_at=header.created_at,
-        state=state,
-        planned=len(header.cells),
-        outcomes=outcomes or {},
+        suite=outline.header.suite,
+        created_at=outline.header.created_at,
+        state=outline.state,
+        planned=outline.planned,
+        outcomes=outcomes,
     )
 
 

@@ -24,6 +24,7 @@ from harness.codec import canonical
 from harness.schema import SCHEMA_VERSION
 
 CLOCK_SLACK_S = 2.0  # the kernel's boot time, and so a process's create time, moves with the clock
+LAST = 256  # bytes at the end of a shard that hold `closed`, if it is the last line
 Record = Mapping[str, Any]
 
 
@@ -87,8 +88,8 @@ class Lines:
     notes: tuple[str, ...]  # torn and unreadable lines, in words
 
 
-def read(path: Path) -> Lines:
-    """Read the complete lines of a shard; the rest becomes notes."""
+def read(path: Path, having: bytes = b"") -> Lines:
+    """Read the complete lines of a shard that have a text; the rest becomes notes."""
     with path.open("rb") as file:
         first = file.readline()
         alive = is_alive(_record(first) or {})  # before the rest: what it wrote last is in there
@@ -96,15 +97,29 @@ def read(path: Path) -> Lines:
     records: list[Record] = []
     notes: list[str] = []
     for number, line in enumerate(lines, start=1):
+        if having not in line and number < len(lines):
+            continue
         record = _record(line)
         if record is None:
             notes.append(f"{path.name}: line {number} is not a record and was left out")
         else:
             records.append(record)
-    live = alive and records[-1].get("kind") != "closed"
+    live = alive and bool(records) and records[-1].get("kind") != "closed"
     if torn and not live:  # a live writer is in the middle of it
         notes.append(f"{path.name}: the last line is torn ({len(torn)} bytes) and was left out")
     return Lines(records=tuple(records), live=live, notes=tuple(notes))
+
+
+def is_live(path: Path) -> bool:
+    """Say whether a shard's writer may still append, by its first line and its last."""
+    with path.open("rb") as file:
+        first = file.readline()
+        if not is_alive(_record(first) or {}):
+            return False
+        file.seek(max(0, path.stat().st_size - LAST))
+        complete = file.read().rpartition(b"\n")[0]
+    last = _record(complete.rpartition(b"\n")[2]) or {}
+    return last.get("kind") != "closed"
 
 
 def is_alive(writer: Record) -> bool:

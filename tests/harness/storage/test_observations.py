@@ -72,7 +72,7 @@ def test_every_metric_of_every_cell_has_one_row_in_si_units() -> None:
     assert table["metric"].tolist()[:3] == ["latency", "throughput", "peak_memory"]
     latency, throughput, memory, failed = (row for _, row in table.iterrows())
     assert (latency.unit, latency.value, latency.lo, latency.hi) == ("s", 0.004, 0.001, 0.007)
-    assert latency.samples == (0.004, 0.001, 0.002, 0.003, 0.005, 0.006, 0.007)
+    assert tuple(latency.samples) == (0.004, 0.001, 0.002, 0.003, 0.005, 0.006, 0.007)
     assert (latency.n, latency.method, latency.stop) == (7, "process CPU time", "enough")
     assert (throughput.unit, throughput.better) == ("token/s", "higher")
     assert throughput.value == pytest.approx(2 * 1024 / 0.004)
@@ -87,7 +87,7 @@ def test_every_metric_of_every_cell_has_one_row_in_si_units() -> None:
         "asked for 96 GiB",
         "time",
     )
-    assert (failed.requested_bytes, failed.samples, failed.n) == (96 << 30, (), 0)
+    assert (failed.requested_bytes, len(failed.samples), failed.n) == (96 << 30, 0, 0)
 
 
 def test_every_row_tells_its_cell_and_run() -> None:
