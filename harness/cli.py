@@ -232,9 +232,12 @@ def _measure(
 ) -> None:
     """Measure what is planned, and what then follows from it, until nothing does."""
     jobs, known, again = plan.jobs, (*plan.known, *plan.skipped), plan.again
+    together = getattr(executor, "together", None)  # an executor may know no turns
     while jobs or again:
         jobs = planning.with_artifacts(jobs, writer.folder)
-        known += runner.run(jobs, executor.execute, writer, watcher, known=known, again=again)
+        known += runner.run(
+            jobs, executor.execute, writer, watcher, known=known, again=again, together=together
+        )
         jobs, again = planning.further(plan, known), ()
 
 

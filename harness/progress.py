@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.text import Text
 
+from harness.launches import COUNT
 from harness.schema import Cell, Outcome, Protocol, Result
 from harness.telling import units, words
 
@@ -74,7 +75,9 @@ class Progress:
         self._begin = clock()
         self._cell: Cell | None = None
         self._launches = protocol.launches
-        self._launch = 1
+        self._chunked = protocol.pairing == "chunked"
+        self._launch = 0  # the first pass; then the number of the launch
+        self._round_began: float | None = None
 
     def started(self, cell: Cell) -> None:
         """Show the cell that is at work; a search finds cells that nobody planned."""
@@ -86,7 +89,7 @@ class Progress:
         """Show the pass that the cell entered."""
         if self._console.is_terminal and self._cell is not None:
             place = f"[{self._done + 1}/{self._total}]"
-            if self._launch > 1:
+            if self._launch:
                 place = f"launch {self._launch} of {self._launches}"
             text = f"{place} {title(self._cell)}: {name}{self._left()}"
             width = self._console.width
@@ -102,10 +105,15 @@ class Progress:
         self._console.print(Text(line), soft_wrap=True)
 
     def launch(self, number: int, of: int, cells: int) -> None:
-        """Print that cells are timed again, each by another process."""
+        """Print that cells are timed, each by another process, and how long that may take."""
         self._clear()
-        what = words.count(cells, "cell")
-        self._console.print(Text(f"launch {number} of {of}: {what} timed again"), soft_wrap=True)
+        now, left = self._clock(), ""
+        if self._round_began is not None:
+            left = f"  ({duration((now - self._round_began) * (of - number + 1))} left)"
+        self._round_began = now
+        how = " in turns" if self._chunked else ""
+        what = f"launch {number} of {of}: {words.count(cells, 'cell')} timed{how}{left}"
+        self._console.print(Text(what), soft_wrap=True)
         self._launch, self._launches = number, of
 
     @property
@@ -123,6 +131,8 @@ class Progress:
         left = self._estimator.left_s()
         if left is None or self._done == self._total:
             return ""
+        if self._chunked:
+            return f"  ({duration(left)} left before timing)"
         what = f"left in launch 1 of {self._launches}" if self._launches > 1 else "left"
         return f"  ({duration(left)} {what})"
 
@@ -140,7 +150,7 @@ def outcome(result: Result) -> str:
         if measurement.metric == "latency":
             middle = units.quantity(statistics.median(measurement.samples), "ns")
             return f"{middle}, {words.count(len(measurement.samples), 'sample')}"
-    return "ok"
+    return "ok, to be timed" if result.facts.get(COUNT) == 0 else "ok"
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,7 +13,9 @@ from harness import launches
 from harness.codec import canonical, encode
 from harness.schema import Cell, Environment, Job, Outcome, Result
 
-Execute = Callable[[Job, Callable[[str], None]], tuple[Result, Environment | None]]
+Answer = tuple[Result, Environment | None]
+Execute = Callable[[Job, Callable[[str], None]], Answer]
+Together = Callable[[Sequence[Job], str, Callable[[str], None]], Sequence[Answer]]
 _CEILING = frozenset({Outcome.OUT_OF_MEMORY, Outcome.TIMEOUT})
 
 
@@ -101,12 +104,15 @@ def run(
     *,
     known: Sequence[Result] = (),
     again: Sequence[Job] = (),
+    together: Together | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    name: Callable[[], str] = lambda: secrets.token_hex(4),
 ) -> tuple[Result, ...]:
     """Measure the jobs in the order given and return their results.
 
-    Cells that several processes shall time are then timed again, once a round, each round in a
-    random order of its own: what disturbs the machine for a while meets all contenders.
+    Cells that several processes shall time are then timed, once a round, each round in a random
+    order of its own. Where the protocol says so, contenders of one phase and length sit together
+    and are timed in turns: what disturbs the machine for a while meets all of them.
 
     Args:
         jobs: the cells that have no result yet, in order of execution.
@@ -115,7 +121,10 @@ def run(
         watcher: hears how far the run is.
         known: results of earlier attempts at this run, which imply longer cells and count attempts.
         again: jobs of the known cells, which may still lack launches.
+        together: measures several jobs in turns, as a sitting of a given name, and returns the
+            results in their order; None: `execute` measures one after the other.
         now: the clock for time stamps.
+        name: makes a name for a sitting, each time another.
 
     Raises:
         KeyboardInterrupt: the user stopped; everything finished so far is in the sink.
@@ -141,33 +150,62 @@ def run(
         results[result.cell.id] = result
     planned = {job.cell.id for job in again}
     earlier = {result.cell.id: result for result in known if result.cell.id in planned}
-    _repeat([*jobs, *again], results := earlier | results, execute, sink, watcher)
+    results = earlier | results
+    _repeat([*jobs, *again], results, together or _apart(execute), sink, watcher, name)
     return tuple(results[job.cell.id] for job in jobs)
 
 
 def _repeat(
     jobs: Sequence[Job],
     results: dict[str, Result],
-    execute: Execute,
+    sit: Together,
     sink: Sink,
     watcher: Watcher,
+    name: Callable[[], str],
 ) -> None:
     """Time cells by further processes, in rounds, until none lacks a launch."""
-    most = max((job.protocol.launches for job in jobs), default=1)
-    for number in range(1, most):
+    most = max((job.protocol.launches for job in jobs), default=0)
+    for number in range(1, most + 1):
         left = [job for job in jobs if launches.wanting(results[job.cell.id], job.protocol)]
         if not left:
             return
-        random.Random(f"{left[0].protocol.order_seed} {number}").shuffle(left)
-        watcher.launch(number + 1, most, len(left))
-        for job in left:
-            watcher.started(job.cell)
-            once, environment = execute(replace(job, launch=number), watcher.stage)
-            if environment is not None:
-                sink.environment(environment)
-            merged = launches.merge(results[job.cell.id], once)
-            sink.end(merged)
-            results[job.cell.id] = merged
+        companies = launches.companies(left, results)
+        random.Random(f"{left[0].protocol.order_seed} {number}").shuffle(companies)
+        done = min(launches.count(results[job.cell.id]) for job in left)
+        watcher.launch(done + 1, most, len(left))
+        for company in companies:
+            watcher.started(company[0].cell)
+            asked = [replace(job, launch=number) for job in company]
+            for once, environment in _sit(asked, sit, name(), watcher):
+                if environment is not None:
+                    sink.environment(environment)
+                merged = launches.merge(results[once.cell.id], once)
+                sink.end(merged)
+                results[once.cell.id] = merged
+
+
+def _apart(execute: Execute) -> Together:
+    """Return a way to measure jobs one after the other."""
+
+    def together(jobs: Sequence[Job], _name: str, on_stage: Callable[[str], None]) -> list[Answer]:
+        return [execute(job, on_stage) for job in jobs]
+
+    return together
+
+
+def _sit(jobs: Sequence[Job], sit: Together, name: str, watcher: Watcher) -> Sequence[Answer]:
+    """Time a company; who ran out of memory beside the others has one try alone."""
+    answers = sit(jobs, name, watcher.stage)
+    short = {r.cell.id for r, _ in answers if r.outcome is Outcome.OUT_OF_MEMORY}
+    if len(jobs) == 1 or not short:
+        return answers
+    alone = {job.cell.id: job for job in jobs if job.cell.id in short}
+    return [
+        sit([alone[r.cell.id]], f"{name}-{r.cell.contender}", watcher.stage)[0]
+        if r.cell.id in short
+        else (r, environment)
+        for r, environment in answers
+    ]
 
 
 def _execute(job: Job, execute: Execute, sink: Sink, watcher: Watcher) -> Result:

@@ -19,6 +19,7 @@ MODELS = ("transformer", "reformer")  # modules of models/ that define MODEL
 PHASES = ("forward", "train_step")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 DEVICES = ("cpu", "cuda")
+PAIRINGS = ("apart", "chunked")  # how launches of different contenders meet, see Protocol.pairing
 
 Unit = Literal["ns", "byte", "flop", "J", "1"]
 Better = Literal["lower", "higher"]
@@ -86,6 +87,9 @@ class Protocol:
     """How each cell is measured; the same for all cells of a run."""
 
     launches: int = 1  # processes that time a cell, in turn; they share the samples and times
+    # chunked: contenders of one phase and length are alive together and are timed in turns of some
+    # milliseconds, so that drift and neighbours meet all of them; apart: one process at a time
+    pairing: str = "apart"
     warmups: int = 1  # steps of a launch before its first sample, kept apart from the samples
     min_samples: int = 10  # sample at least so often, unless max_time_s ends it first
     max_samples: int = 200
@@ -108,6 +112,7 @@ class Measurement:
     stop: str = "single"  # why sampling stopped: single, enough, max_time, max_samples
     method: str = ""  # the instrument, in words: "process CPU time, 1 thread"
     launches: tuple[int, ...] = ()  # how many of the samples each process took; (): all one process
+    sittings: tuple[str, ...] = ()  # by launch, with whom it took turns: equal names make a pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +128,17 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """A place at a sitting: processes that are timed in turns, see `harness.sitting`."""
+
+    sitting: str  # its name, unique in a run
+    address: str  # of the referee, a Unix socket
+    number: int  # from 0
+    of: int  # places
+    core: int | None = None  # the processor that all of them are timed on; None: any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What goes through the hatch: a cell and how to measure it on this machine."""
 
@@ -134,6 +150,7 @@ class Job:
     artifacts: str | None = None  # folder for what the worker writes beside its answer
     launch: int = 0  # which of the protocol's launches; later ones only time and prove
     audit: bool = False  # look for code that cheats the clock or the proof
+    seat: Seat | None = None  # where to wait for turns before timing; None: time alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

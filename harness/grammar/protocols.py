@@ -9,14 +9,16 @@ from typing import Any
 from harness import lengths
 from harness.grammar.fields import MAX_SEED
 from harness.grammar.node import Node
-from harness.schema import DEVICES, Protocol
+from harness.schema import DEVICES, PAIRINGS, Protocol
 
 MAX_SAMPLES = 1_000_000
 MAX_LAUNCHES = 100
 # A process keeps the luck of its start (where its pages lie, who runs beside it): on a CPU the
-# medians of single processes differ by 3 to 15 %. More launches in turn cost time and average it:
-# how far, on the machine at hand, `doctor` measures.
-LAUNCHES = {"cpu": 4, "cuda": 1}
+# medians of single processes differ by 3 to 15 %, those of two that take turns on one core by 1 to
+# 4 %. More launches cost time and average it: how far, on the machine at hand, `doctor` measures.
+# On CUDA processes would take turns on the device only as whole blocks: they stay apart.
+LAUNCHES = {"cpu": 5, "cuda": 1}
+PAIRING = {"cpu": "chunked", "cuda": "apart"}
 MAX_TIME_S = 7 * 86400.0
 MIN_TIMEOUT_S = 0.01
 MIN_MEMORY_BYTES = 1 << 20
@@ -31,6 +33,7 @@ def _memory(node: Node) -> int | None:
 
 CHECKS: Mapping[str, Callable[[Node], Any]] = {
     "launches": lambda node: node.count(1, MAX_LAUNCHES),
+    "pairing": lambda node: node.choice("pairing", PAIRINGS),
     "warmups": lambda node: node.count(0, MAX_SAMPLES),
     "min_samples": lambda node: node.count(1, MAX_SAMPLES),
     "max_samples": lambda node: node.count(1, MAX_SAMPLES),
@@ -56,7 +59,8 @@ def protocols(node: Node | None) -> dict[str, Protocol]:
     found: dict[str, Protocol] = {}
     for device in DEVICES:
         own = {name: values[device] for name, values in given.items() if device in values}
-        found[device] = Protocol(**{"launches": LAUNCHES[device], **own})
+        usual: dict[str, Any] = {"launches": LAUNCHES[device], "pairing": PAIRING[device]}
+        found[device] = Protocol(**(usual | own))
     if node:
         _check_order(node, found, "min_samples", "max_samples")
         _check_order(node, found, "min_time_s", "max_time_s")

@@ -54,7 +54,8 @@ def run(
 
     Args:
         work: called in the child with a function that sends an event.
-        timeout_s: then the child and all of its descendants are killed.
+        timeout_s: then the child and all of its descendants are killed. The event `{"patience_s":
+            seconds}` starts this anew with another time; it is not passed on.
         log: file that takes whatever the child prints.
         on_event: called in the parent with each event.
         office: if it becomes readable or closes, the child is killed.
@@ -74,7 +75,7 @@ def run(
         os.setpgid(pid, pid)  # as the child does: whoever comes first
     timed_out, patience_s = False, 0.0
     try:
-        for event in _events(reader, pid, office, time.monotonic() + timeout_s):
+        for event in _events(reader, pid, office, timeout_s):
             on_event(event)
         patience_s = 1.0
     except TimeoutError:
@@ -123,14 +124,33 @@ def _send(writer: int, event: Event) -> None:
         data = data[os.write(writer, data) :]
 
 
-def _events(reader: int, pid: int, office: socket.socket, deadline: float) -> Iterator[Event]:
+class _Patience:
+    """How long a child may go on; it may ask for another time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.renew(seconds)
+
+    def renew(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left_s(self) -> float:
+        return self._end - time.monotonic()
+
+
+def _events(reader: int, pid: int, office: socket.socket, timeout_s: float) -> Iterator[Event]:
     """Yield events until the child is dead or has closed its pipe."""
+    patience = _Patience(timeout_s)
+    for event in _heard(reader, pid, office, patience):
+        if "patience_s" in event:
+            patience.renew(event["patience_s"])
+        else:
+            yield event
+
+
+def _heard(reader: int, pid: int, office: socket.socket, patience: _Patience) -> Iterator[Event]:
     buffer = b""
     with _child_signals() as wakeup:
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
+        while (left := patience.left_s()) > 0:
             ready, _, _ = select.select([reader, office, wakeup], [], [], left)
             if reader in ready:
                 chunk = os.read(reader, 1 << 16)
@@ -146,6 +166,7 @@ def _events(reader: int, pid: int, office: socket.socket, deadline: float) -> It
                 if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                     yield from _rest(reader, buffer)
                     return
+    raise TimeoutError
 
 
 def _rest(reader: int, buffer: bytes) -> Iterator[Event]:

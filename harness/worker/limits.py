@@ -118,6 +118,13 @@ def available_bytes(root: Path = Path("/sys/fs/cgroup")) -> int:
     return min(free, max(0, limit - used))
 
 
+def resident_bytes() -> int:
+    """Return the most memory that this process, or one that it has waited for, had at a time."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    usage = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return unit * max(each.ru_maxrss for each in usage)
+
+
 def oom_kills(vmstat: Path = Path("/proc/vmstat")) -> int:
     """Return how often the kernel's out-of-memory killer has struck since boot; 0 if unknown."""
     try:

@@ -14,12 +14,15 @@ from harness.worker import apart, failure
 from harness.worker.audit import audit
 from harness.worker.clock import Clock
 from harness.worker.identity import PATTERNS, identify
+from harness.worker.limits import resident_bytes
 from harness.worker.metric import METRICS, Bench, Metric
 from harness.worker.proof import Proof, prove
 from harness.worker.sampling import share
+from harness.worker.turns import Turns, take
 from harness.worker.workload import Subject, describe
 
 Emit = Callable[[dict[str, Any]], None]
+FOREVER_S = 1e9  # at a sitting the referee watches the clock
 
 
 def measure(job: Job, emit: Emit) -> None:
@@ -27,8 +30,9 @@ def measure(job: Job, emit: Emit) -> None:
 
     Events are `{"stage": name}`, `{"environment": record}`, `{"facts": mapping}`,
     `{"measurement": record}`, `{"measured_ns": int}` and, always last, `{"outcome": ..., "reason":
-    ..., "requested_bytes": ...}`. What was measured before a failure stays measured, except that
-    numbers of a kernel that proved wrong must not be kept.
+    ..., "requested_bytes": ...}`; at a sitting also `{"patience_s": seconds}`. What was measured
+    before a failure stays measured, except that numbers of a kernel that proved wrong must not be
+    kept.
     """
     spent = 0
 
@@ -60,23 +64,32 @@ def _ends_well(work: Callable[[], None], emit: Emit) -> bool:
 
 def _passes(job: Job, emit: Emit, stage: Callable[[str, Callable[[], None]], None]) -> None:
     emit({"stage": "build"})
+    turns = take(job.seat)
+    if job.seat is not None:
+        emit({"patience_s": FOREVER_S})
     subject = describe(job)
-    emit({"environment": encode(subject.environment), "facts": dict(subject.facts)})
-    for name, work in _ordered(job, subject, emit):
+    # Where contenders are timed in turns the first launch does not time: it would be alone.
+    untimed = {} if all(_is_due(METRICS.load(n), job) for n in job.metrics) else {"launches": 0}
+    facts = {**subject.facts, **(untimed if job.launch == 0 else {})}
+    emit({"environment": encode(subject.environment), "facts": facts})
+    for name, work in _ordered(job, subject, turns, emit):
         stage(name, work)
+    emit({"facts": {"resident_bytes": resident_bytes()}})
 
 
-def _ordered(job: Job, subject: Subject, emit: Emit) -> Iterator[tuple[str, Callable[[], None]]]:
+def _ordered(
+    job: Job, subject: Subject, turns: Turns, emit: Emit
+) -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield the passes by name. A later launch of a cell only times, and proves after it.
 
     A fresh process has a heap without holes: what must see that gets one of its own, before any
     other pass. Its numbers count only if the proofs that follow hold.
     """
     later, seed = job.launch > 0, job.cell.seed
-    metrics = {n: m for n in job.metrics if (m := METRICS.load(n)).repeats or not later}
+    metrics = {n: m for n in job.metrics if _is_due(m := METRICS.load(n), job)}
     for name, metric in metrics.items():
         if metric.pristine:
-            collect = partial(_collect, metric, job, emit)
+            collect = partial(_collect, metric, job, turns, emit)
             # On CUDA the heap is the device's, and a second context would cost a second.
             is_apart = job.cell.device == "cpu"
             yield (
@@ -89,7 +102,7 @@ def _ordered(job: Job, subject: Subject, emit: Emit) -> Iterator[tuple[str, Call
             yield "identity", partial(_identify, job.cell, subject, emit)
     for name, metric in metrics.items():
         if not metric.pristine:
-            yield name, partial(_collect, metric, job, emit)
+            yield name, partial(_collect, metric, job, turns, emit)
     after = seed + 1 + job.launch
     yield "proof_after", partial(_prove, "proof_after", after, job.cell, subject, emit)
     if job.audit and not later:
@@ -112,12 +125,25 @@ def _audit(cell: Cell, subject: Subject, emit: Emit) -> None:
     emit({"facts": {"audit": found}})
 
 
-def _collect(metric: Metric, job: Job, emit: Emit) -> None:
-    own = replace(job, protocol=share(job.protocol)) if metric.repeats else job
-    found = metric.collect(Bench(job=own))
-    for measurement in found.measurements:
-        emit({"measurement": encode(measurement)})
+def _is_due(metric: Metric, job: Job) -> bool:
+    """Say whether this launch takes a metric."""
+    if job.launch > 0 or not metric.repeats:
+        return metric.repeats or job.launch == 0
+    return job.protocol.pairing == "apart" or job.seat is not None
+
+
+def _collect(metric: Metric, job: Job, turns: Turns, emit: Emit) -> None:
+    if not metric.repeats:
+        found = metric.collect(Bench(job=job))
+    else:
+        found = metric.collect(Bench(job=replace(job, protocol=share(job.protocol)), turns=turns))
+    seat = job.seat if metric.repeats else None
+    for one in found.measurements:
+        place = {"launches": (len(one.samples),), "sittings": (seat.sitting,)} if seat else {}
+        emit({"measurement": encode(replace(one, **place))})
     emit({"facts": {**found.facts, **({"launches": 1} if metric.repeats else {})}})
+    if seat:
+        emit({"patience_s": job.protocol.timeout_s})
 
 
 def _summary(proof: Proof) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from harness.worker.clocks import Clocks, open_clocks
 from harness.worker.energy_meter import Meter
 from harness.worker.memory import ProcessMemory
 from harness.worker.nvml import Reading
+from harness.worker.turns import Alone, Turns
 from harness.worker.workload import Workload
 from models.catalog import Catalog
 
@@ -38,6 +39,7 @@ class Bench:
     # Ways to read the energy of a kind of device, the best first.
     meters: Callable[[str, Clock], AbstractContextManager[Sequence[Meter]]] = energy_meter.meters
     sleep: Callable[[float], None] = time.sleep
+    turns: Turns = field(default_factory=Alone)  # when this process may time
 
     def fresh(self) -> Workload:
         """Return a workload that nothing has stepped yet."""

@@ -1,10 +1,12 @@
 """The fork server: it has imported torch once and forks a fresh process for every cell.
 
 It speaks JSON lines over a socket. Requests: `{"do": "probe"}`, `{"do": "examine"}`, `{"do":
-"check", "jobs": [...]}`, `{"do": "cell", "job": {...}}`. Answers: `{"stage": name}` while a cell is
-at work, then one `{"result": {...}, "environment": {...}}`; or `{"devices": [...]}`,
-`{"examination": {...}}`, `{"problems": [...]}`. It never touches CUDA and never starts a thread
-pool, because neither survives a fork; whatever may do so runs in a child.
+"check", "jobs": [...]}`, `{"do": "cell", "job": {...}}`, `{"do": "branch", "address": path}`.
+Answers: `{"stage": name}` while a cell is at work, then one `{"result": {...}, "environment":
+{...}}`; or `{"devices": [...]}`, `{"examination": {...}}`, `{"problems": [...]}`, `{"branched":
+pid}`. It never touches CUDA and never starts a thread pool, because neither survives a fork;
+whatever may do so runs in a child. A branch is a second server, forked from this one, that serves
+on a connection of its own until that is closed.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import os
 import shutil
 import socket
 import tempfile
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +34,10 @@ CHECK_TIMEOUT_S = 120.0
 def serve(office: socket.socket) -> None:
     """Answer requests until the office hangs up."""
     _warm_up()
+    _serve(office)
+
+
+def _serve(office: socket.socket) -> None:
     with tempfile.TemporaryDirectory(prefix="attention-harness-") as scratch:
         log = Path(scratch) / "worker.log"
         with office.makefile("rb") as lines:
@@ -64,10 +71,32 @@ def _answer(request: dict[str, Any], office: socket.socket, log: Path) -> dict[s
         return _ask(_probe, office, log)
     if request["do"] == "examine":
         return _ask(_examine, office, log)
+    if request["do"] == "branch":
+        return {"branched": _branch(request["address"], office)}
     if request["do"] == "check":
         jobs = [decode(Job, job) for job in request["jobs"]]
         return _ask(lambda emit: _check(jobs, emit), office, log)
     return _cell(decode(Job, request["job"]), office, log)
+
+
+def _branch(address: str, office: socket.socket) -> int:
+    """Fork a server that calls at an address of the office; return its process id."""
+    with suppress(ChildProcessError):  # no cell is at work: what has ended are earlier branches
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        limits.die_with_parent()
+        os.close(office.fileno())  # the office must see when the first server's end closes
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as own:
+            own.connect(address)
+            _serve(own)
+    except BaseException:  # noqa: BLE001 - the process ends here, in the middle of another's stack
+        traceback.print_exc()
+    finally:
+        os._exit(0)
 
 
 def _ask(work: child.Work, office: socket.socket, log: Path) -> dict[str, Any]:
@@ -145,6 +174,7 @@ def _preload(job: Job) -> None:
 def _work(job: Job, emit: Callable[[Event], None]) -> None:
     from harness.worker.measure import measure  # noqa: PLC0415
 
+    emit({"facts": {"available_bytes": limits.available_bytes()}})
     if job.cell.device == "cpu":
         budget = limits.limit_memory(job.protocol.memory_limit_bytes)
         emit({"facts": {"memory_limit_bytes": budget}})

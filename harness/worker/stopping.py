@@ -17,6 +17,7 @@ STOPS: Mapping[str, str] = {
     "noise_floor": "the relative standard deviation is steady: more samples do not lower it",
     "max_time": "the time budget was spent",
     "max_samples": "the greatest number of samples was reached",
+    "ended": "the sitting ended before that",
 }
 MAX_NOISE = 0.005  # relative standard deviation that counts as stable
 _ESTIMATES = 64  # of the noise, from which on its own spread is judged

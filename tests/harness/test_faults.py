@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from harness import store
-from harness.schema import Outcome, Run
+from harness.schema import Measurement, Outcome, Result, Run
 
 HERE = Path(__file__).parent
 HOSTILE = HERE / "hostile"
@@ -28,7 +28,7 @@ contenders:
 axes: {phase: [forward, train_step], seq_len: [8, 9, 10]}
 fixed: {d_model: 16, heads: 2, d_ff: 16, layers: 1}
 metrics: [latency]
-protocol: {launches: 1, min_samples: 3, min_time_s: 0, max_time_s: 0.1}
+protocol: {launches: 1, pairing: apart, min_samples: 3, min_time_s: 0, max_time_s: 0.1}
 """
 
 
@@ -65,6 +65,7 @@ def ended(run: Run, contender: str, seq_len: int = 16):
         ("hoards", Outcome.OUT_OF_MEMORY, "16,777,216 bytes"),
         ("lies", Outcome.WRONG, "values off by 0.01"),
         ("segfaults", Outcome.CRASHED, "SIGSEGV"),
+        ("tires", Outcome.CRASHED, "exit code 7 and no answer (launch 1)"),
     ],
 )
 def test_each_way_to_fail_is_an_outcome_with_its_reason(
@@ -87,7 +88,7 @@ def test_numbers_of_a_wrong_kernel_are_not_kept(hostile: tuple[int, Run]) -> Non
 def test_the_other_cells_are_measured(hostile: tuple[int, Run], seq_len: int) -> None:
     result = ended(hostile[1], "good", seq_len)
     assert result.outcome is Outcome.OK
-    assert all(len(m.samples) >= 3 for m in result.measurements)
+    assert all(len(m.samples) >= 3 and m.sittings for m in result.measurements)
 
 
 def test_a_cell_that_the_suite_leaves_out_is_skipped_with_its_reason(
@@ -131,9 +132,9 @@ def test_a_killed_run_resumes_without_losing_or_repeating_a_cell(
     assert set(after) == {cell.id for cell in store.open(folder).header.cells}
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_between_turns_keeps_what_is_finished_and_the_run_goes_on(tmp_path: Path) -> None:
     suite = tmp_path / "many.yaml"
-    suite.write_text(MANY)
+    suite.write_text(MANY.replace("launches: 1, pairing: apart", "launches: 2, pairing: chunked"))
     out = tmp_path / "results"
     with subprocess.Popen(
         command("run", suite, "--out", out),
@@ -143,14 +144,26 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> 
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
         assert process.stdout is not None
-        process.stdout.readline()
+        while not process.stdout.readline().startswith("launch 1 of 2: 12 cells timed in turns"):
+            pass
         os.killpg(process.pid, signal.SIGINT)
         rest = process.stdout.read()
     assert process.returncode == 130
     assert "--resume" in rest
     folder = store.resolve("latest", out)
-    assert ends(folder)
-    assert Outcome.CRASHED not in {result.outcome for result in store.open(folder).results}
+    assert {result.outcome for result in store.open(folder).results} == {Outcome.OK}
+
+    done = harness("run", "--resume", folder.name, "--out", out)
+    assert done.returncode == 0, done.stderr
+    timed = {r.cell.id: times(r) for r in store.open(folder).results}
+    assert len(timed) == 12
+    assert all(len(m.launches) == 2 == len(m.sittings) for m in timed.values())
+    company = Counter(name for m in timed.values() for name in m.sittings)
+    assert set(company.values()) == {2}  # each sitting was one of both contenders
+
+
+def times(result: Result) -> Measurement:
+    return next(m for m in result.measurements if m.metric == "latency")
 
 
 def ends(folder: Path) -> Counter[str]:

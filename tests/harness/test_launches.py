@@ -92,6 +92,92 @@ def test_times_of_another_environment_are_not_mixed_in(make_cell) -> None:
     assert launches.merge(first, again(make_cell(), 2.0, environment="other")) is first
 
 
+def in_turns(cell, sitting: str, *samples: float, **changes) -> Result:
+    result = again(cell, *samples)
+    (latency,) = result.measurements
+    latency = replace(latency, launches=(len(samples),), sittings=(sitting,))
+    return replace(result, measurements=(latency,), **changes)
+
+
+def untimed(cell, **facts) -> Result:
+    """What the first launch leaves where contenders take turns."""
+    result = timed(cell, 1.0)
+    return replace(result, measurements=result.measurements[1:], facts={"launches": 0} | facts)
+
+
+def test_launches_at_sittings_keep_their_names_those_alone_have_none(make_cell) -> None:
+    cell = make_cell()
+    merged = launches.merge(untimed(cell), in_turns(cell, "x", 3.0, 4.0))
+    merged = launches.merge(merged, in_turns(cell, "y", 5.0))
+    size, latency = merged.measurements
+    assert (latency.launches, latency.sittings) == ((2, 1), ("x", "y"))
+    assert (size.metric, size.sittings) == ("peak_memory", ())
+    assert merged.facts["launches"] == 2
+    assert merged.facts["load"] == [3.0, 5.0]
+    alone = launches.merge(timed(cell, 1.0), in_turns(cell, "x", 2.0)).measurements[0]
+    assert (alone.launches, alone.sittings) == ((1, 1), ("", "x"))
+    both = launches.merge(timed(cell, 1.0), again(cell, 2.0)).measurements[0]
+    assert both.sittings == ()
+
+
+def test_in_turns_a_launch_that_spent_its_time_is_repeated_until_there_are_three(make_cell) -> None:
+    protocol = Protocol(launches=5, pairing="chunked")
+    slow = {"stop": "max_time"}
+    for done, more in ((1, True), (2, True), (3, False)):
+        result = timed(make_cell(), 1.0, facts={"launches": done}, **slow)
+        assert launches.wanting(result, protocol) == more
+
+
+def company(make_cell, *changes: dict, pairing: str = "chunked") -> list[Job]:
+    protocol = Protocol(launches=2, pairing=pairing)
+    cells = [make_cell(**change) for change in changes]
+    return [Job(cell=cell, metrics=("latency",), protocol=protocol) for cell in cells]
+
+
+def names(companies: list[list[Job]]) -> list[list[tuple]]:
+    return [[(j.cell.contender, j.cell.seq_len, j.cell.phase) for j in each] for each in companies]
+
+
+def test_who_sits_together_differs_in_the_contender_only(make_cell) -> None:
+    jobs = company(
+        make_cell,
+        {"contender": "a"},
+        {"contender": "b", "model": "reformer", "attention": "lsh", "options": {"chunk": 4}},
+        {"contender": "a", "seq_len": 9},
+        {"contender": "b", "phase": "train_step"},
+    )
+    results = {job.cell.id: untimed(job.cell) for job in jobs}
+    found = names(launches.companies(jobs, results))
+    assert found == [
+        [("a", 512, "forward"), ("b", 512, "forward")],
+        [("a", 9, "forward")],
+        [("b", 512, "train_step")],
+    ]
+
+
+@pytest.mark.parametrize("changes", [{"pairing": "apart"}, {"device": "cuda"}])
+def test_apart_and_on_cuda_everybody_is_alone(make_cell, changes: dict) -> None:
+    pairing = changes.pop("pairing", "chunked")
+    jobs = company(
+        make_cell, {"contender": "a", **changes}, {"contender": "b", **changes}, pairing=pairing
+    )
+    results = {job.cell.id: untimed(job.cell) for job in jobs}
+    assert [len(each) for each in launches.companies(jobs, results)] == [1, 1]
+
+
+def test_a_company_that_does_not_fit_into_memory_is_split(make_cell) -> None:
+    jobs = company(make_cell, *({"contender": name} for name in "abcd"))
+    sizes = dict(zip("abcd", (30, 30, 50, 5), strict=True))
+    results = {
+        job.cell.id: untimed(
+            job.cell, resident_bytes=sizes[job.cell.contender], available_bytes=100
+        )
+        for job in jobs
+    }
+    found = launches.companies(jobs, results)
+    assert [[job.cell.contender for job in each] for each in found] == [["a", "b"], ["c", "d"]]
+
+
 class Notes:
     """A sink and a watcher that remember what matters here."""
 
@@ -168,3 +254,60 @@ def test_a_resumed_run_makes_up_for_missing_launches(make_cell) -> None:
     assert runner.run([], execute, notes, notes, known=known, again=jobs) == ()
     assert asked == [1, 2]
     assert notes.kept[jobs[0].cell.id].measurements[0].samples == (1.0, 2.0, 2.0)
+
+
+def test_contenders_sit_together_as_often_as_there_are_launches(make_cell) -> None:
+    sat: list[tuple] = []
+    jobs = [
+        replace(job, cell=make_cell(contender, seq_len=n))
+        for n in (8, 16)
+        for contender in "abc"
+        for job in company(make_cell, {})
+    ]
+
+    def together(company, name, on_stage):
+        sat.append((name, {job.launch for job in company}, {job.cell.seq_len for job in company}))
+        return [(in_turns(job.cell, name, 1.0), MACHINE) for job in company]
+
+    notes, fresh = Notes(), iter("pqrstuvw")
+    results = runner.run(
+        jobs,
+        lambda job, on_stage: (untimed(job.cell), MACHINE),
+        notes,
+        notes,
+        together=together,
+        name=lambda: next(fresh),
+    )
+    assert [(name, launch) for name, launch, _ in sat] == [
+        ("p", {1}), ("q", {1}), ("r", {2}), ("s", {2}),
+    ]  # fmt: skip
+    assert sorted(next(iter(n)) for _, _, n in sat) == [8, 8, 16, 16]
+    assert all(len(r.measurements[-1].sittings) == 2 for r in results)
+    assert len({r.measurements[-1].sittings for r in results}) == 2
+
+
+def test_who_runs_out_of_memory_beside_others_has_one_try_alone(make_cell) -> None:
+    jobs = company(make_cell, {"contender": "a"}, {"contender": "b"})
+    sat: list[list[str]] = []
+
+    def together(company, name, on_stage):
+        sat.append([job.cell.contender for job in company])
+        return [
+            (Result(cell=job.cell, outcome=Outcome.OUT_OF_MEMORY, reason="full"), None)
+            if job.cell.contender == "b" and len(company) == 2
+            else (in_turns(job.cell, name, 1.0), MACHINE)
+            for job in company
+        ]
+
+    notes = Notes()
+    results = runner.run(
+        jobs,
+        lambda job, on_stage: (untimed(job.cell), MACHINE),
+        notes,
+        notes,
+        together=together,
+        name=lambda: f"s{len(sat)}",
+    )
+    assert sat == [["a", "b"], ["b"], ["a", "b"], ["b"]]
+    assert [r.outcome for r in results] == [Outcome.OK, Outcome.OK]
+    assert results[1].measurements[-1].sittings == ("s0-b", "s2-b")

@@ -75,7 +75,8 @@ def test_a_protocol_has_defaults_and_values_by_device(tmp_path: Path) -> None:
     loaded = load(tmp_path)
     on_cpu = suite.protocol(loaded, "cpu")
     assert on_cpu == Protocol(
-        launches=4,
+        launches=5,
+        pairing="chunked",
         min_samples=5,
         max_time_s=0.001,
         min_time_s=0.0,
@@ -83,6 +84,7 @@ def test_a_protocol_has_defaults_and_values_by_device(tmp_path: Path) -> None:
     )
     assert suite.protocol(loaded, "cuda").max_time_s == 20.0
     assert suite.protocol(loaded, "cuda").launches == 1
+    assert suite.protocol(loaded, "cuda").pairing == "apart"
 
 
 def test_cells_are_the_product_in_declared_order_with_defaults_filled_in(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def _on_cpu(bench: Bench) -> Findings:
     work = bench.fresh()
     machine = Machine()
     before = machine.counters()
-    times = time_host(work.step, bench.job.protocol, bench.clock)
+    times = time_host(work.step, bench.job.protocol, bench.clock, bench.turns)
     disturbed = disturbance(
         before, machine.counters(), machine.load_average(), times.cpu, times.wall
     )

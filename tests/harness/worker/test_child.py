@@ -53,6 +53,25 @@ def test_events_arrive_in_order_and_whole(tmp_path: Path) -> None:
     assert (found["status"], found["timed_out"]) == (0, False)
 
 
+def test_a_child_may_ask_for_patience_and_for_haste(tmp_path: Path) -> None:
+    found = watch(
+        """
+        import time
+
+        def work(emit):
+            emit({"patience_s": 100})
+            time.sleep(0.2)
+            emit({"told": True})
+            emit({"patience_s": 0.1})
+            time.sleep(100)
+        """,
+        tmp_path,
+        timeout_s=0.1,
+    )
+    assert found["events"] == [{"told": True}]
+    assert found["timed_out"]
+
+
 @pytest.mark.parametrize("code", [0, 1, 9, 255])
 def test_the_exit_code_of_a_child_that_just_leaves_is_reported(tmp_path: Path, code: int) -> None:
     found = watch(

@@ -1,10 +1,13 @@
 """The passes over a cell: what a first launch does, what a later one leaves out."""
 
+import threading
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
-from harness.schema import Outcome
+from harness.referee import Referee
+from harness.schema import Outcome, Seat
 from harness.worker.measure import measure
 
 
@@ -50,6 +53,33 @@ def test_a_launch_takes_its_share_of_the_samples(job) -> None:
         if "measurement" in e and e["measurement"]["metric"] == "latency"
     ]
     assert len(latency["samples"]) == 3
+
+
+def test_where_contenders_take_turns_the_first_launch_does_not_time(job) -> None:
+    turns = replace(job().protocol, pairing="chunked", launches=2)
+    metrics = ("latency", "peak_memory", "flops")
+    stages, facts, end = told(job(metrics=metrics, protocol=turns))
+    assert end["outcome"] is Outcome.OK, end
+    assert stages == ["build", "peak_memory", "proof", "flops", "proof_after"]
+    assert facts["launches"] == 0
+    stages, facts, _ = told(job(metrics=metrics, protocol=turns, launch=1))
+    assert (stages, facts["launches"]) == (["build", "latency", "proof_after"], 1)
+    assert facts["resident_bytes"] > 1 << 20
+
+
+def test_at_a_sitting_times_carry_its_name_and_the_referee_watches_the_clock(job) -> None:
+    with closing(Referee(1, timeout_s=60.0)) as referee:
+        thread = threading.Thread(target=referee.preside)
+        thread.start()
+        seat = Seat(sitting="x", address=referee.address, number=0, of=1)
+        events: list[dict] = []
+        measure(job(metrics=("latency",), launch=1, seat=seat), events.append)
+        thread.join()
+    assert events[-1]["outcome"] is Outcome.OK
+    found = [e["measurement"] for e in events if "measurement" in e]
+    assert [m["sittings"] for m in found] == [["x"]] * 2
+    assert all(m["launches"] == [len(m["samples"])] for m in found)
+    assert [e["patience_s"] for e in events if "patience_s" in e] == [1e9, 300.0]
 
 
 @pytest.mark.parametrize("launch", [0, 1])
