@@ -39,6 +39,7 @@ OUTCOMES = {  # outcome -> glyph and short word of the strip above a chart
     "error": ("!", "error"),
     "unsupported": ("∅", "unsupported"),
     "skipped": ("\N{EN DASH}", "skipped"),
+    "diverged": ("∞", "diverged"),
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import export, store
 
 PAIRS_HELP = "pairs of launches that measure the A/A floor; 0 leaves it out; default: 12"
-LISTINGS = ("variants", "metrics", "suites", "runs", "phases")
+LISTINGS = ("variants", "tasks", "metrics", "suites", "runs", "phases")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

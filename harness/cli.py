@@ -111,6 +111,7 @@ def list_(args: argparse.Namespace, out: Console) -> int:
     listings: dict[str, Callable[[], Iterable[Sequence[str]]]] = {
         "variants": lambda: [(name, variants.summary(name)) for name in variants.names()],
         "metrics": suite.metric_summaries,
+        "tasks": suite.task_summaries,
         "suites": lambda: suite.summaries(SUITES),
         "runs": lambda: report.run_lines(store.runs(args.out)),
         "phases": lambda: [(phase,) for phase in PHASES],

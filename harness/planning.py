@@ -85,6 +85,7 @@ def plan(
     protocol = suite.protocol(loaded, device)
     searched = suite.search(loaded, device)
     cells = suite.order(chosen.cells, protocol.order_seed)
+    training, evaluation = suite.learning(loaded, device)
     moment = now()
     header = RunHeader(
         run_id=store.new_run_id(loaded.name, moment, (moment, request.command)),
@@ -101,6 +102,8 @@ def plan(
         gate=loaded.gate,
         plugins=tuple(file.stem for file in request.plugins),
         frontier=None if searched is None else encode(searched),
+        training=training,
+        evaluation=evaluation,
     )
     jobs = _jobs(cells, header, loaded, request.plugins)
     _check(jobs, checker, loaded.source)
@@ -186,6 +189,8 @@ def _jobs(
             protocol=header.protocol,
             data_path=loaded.data_path,
             plugins=files,
+            training=header.training if cell.task is not None else None,
+            evaluation=header.evaluation if cell.task is not None else None,
             audit="--audit" in header.command,  # a resumed run audits as it began
         )
         for cell in cells

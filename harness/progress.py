@@ -139,13 +139,19 @@ class Progress:
 
 def title(cell: Cell) -> str:
     """Return what a reader needs to know a cell by."""
-    return f"{cell.contender} {cell.phase} {units.length(cell.seq_len)}"
+    what = cell.phase if cell.task is None else cell.task
+    return f"{cell.contender} {what} {units.length(cell.seq_len)}"
 
 
 def outcome(result: Result) -> str:
-    """Return how a cell ended, in words: its headline latency or its reason."""
+    """Return how a cell ended, in words: its score, its headline latency or its reason."""
     if result.outcome is not Outcome.OK:
         return f"{words.outcome(result.outcome)}: {words.plain(result.reason or '')}"
+    for measurement in result.measurements:
+        if measurement.metric == "quality":
+            score, name = statistics.median(measurement.samples), result.facts.get("score")
+            seeds = words.count(len(measurement.samples), "seed")
+            return f"{name} {units.number(score)}, {seeds}"
     for measurement in result.measurements:
         if measurement.metric == "latency":
             middle = units.quantity(statistics.median(measurement.samples), "ns")
@@ -162,4 +168,5 @@ def duration(seconds: float) -> str:
 
 
 def _alike(one: Cell, other: Cell) -> bool:
-    return (one.contender, one.phase, one.device) == (other.contender, other.phase, other.device)
+    keys = ("contender", "phase", "device", "task")
+    return all(getattr(one, key) == getattr(other, key) for key in keys)

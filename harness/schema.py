@@ -20,6 +20,7 @@ PHASES = ("forward", "train_step")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 DEVICES = ("cpu", "cuda")
 PAIRINGS = ("apart", "chunked")  # how launches of different contenders meet, see Protocol.pairing
+LATE = ("memory_bytes", "task")  # fields of a cell that joined later, no part of an id while None
 
 Unit = Literal["ns", "byte", "flop", "J", "1"]
 Better = Literal["lower", "higher"]
@@ -37,6 +38,7 @@ class Outcome(StrEnum):
     CRASHED = "crashed"  # the process died by a signal or left without a word
     ERROR = "error"  # an exception that none of the above names
     SKIPPED = "skipped"  # left out by the suite, with its reason
+    DIVERGED = "diverged"  # training ended in a loss that is no number, at every learning rate
 
 
 FAULTS = frozenset({Outcome.WRONG, Outcome.CRASHED, Outcome.ERROR})
@@ -66,15 +68,18 @@ class Cell:
     data: str  # `stdlib` or the name of the user's file; its digest is in the environment
     seed: int
     memory_bytes: int | None = None  # budget of the step, inputs and parameters; None: the machine
+    task: str | None = None  # what is learnt, a file in worker/tasks/; None: the next byte of text
 
     @property
     def id(self) -> str:
         """A readable slug and a hash of the canonical JSON, fit for a file name."""
         told = encode(self)
-        if self.memory_bytes is None:  # the id that cells had before there were budgets
-            del told["memory_bytes"]
+        for name in LATE:  # the id that cells had before there was such a field
+            if told[name] is None:
+                del told[name]
         digest = hashlib.sha256(canonical(told).encode()).hexdigest()[:8]
-        return f"{self.contender}-{self.phase}-{self.seq_len}-{self.dtype}-{self.device}-{digest}"
+        what = self.phase if self.task is None else self.task
+        return f"{self.contender}-{what}-{self.seq_len}-{self.dtype}-{self.device}-{digest}"
 
     @property
     def tokens(self) -> int:
@@ -98,6 +103,37 @@ class Protocol:
     timeout_s: float = 300.0  # of the whole cell: then its process is killed
     memory_limit_bytes: int | None = None  # of a CPU cell; None: 80 % of what is available
     order_seed: int = 0  # of the random order of contenders
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How the network of a cell with a task is trained; None stands for the task's own value.
+
+    The budget is the same for every contender and every learning rate.
+    """
+
+    steps: int | None = None
+    seconds: float | None = None  # of one training: CPU time on a CPU, wall time on CUDA; None: any
+    learning_rates: tuple[float, ...] | None = None  # the best by validation counts
+    seeds: int = 3  # trainings a learning rate: the cell's seed and those that follow it
+    warmup: int = 100  # steps of linear growth of the learning rate, before the cosine
+    weight_decay: float = 0.0
+    eval_every: int | None = None  # steps between two looks at the validation examples
+    examples: int = 256  # validation examples, and test examples
+    stop_at: float | None = None  # score of two looks in a row at which training ends early
+    target: float | None = None  # score whose time and steps are told; None: the task's floor
+    dense_until: float | None = None  # shared-QK mechanisms attend to all until this score
+    processes: int | None = None  # trainings at a time on a CPU; None: as many as there are cores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What else the trained weights of a cell with a task are judged by."""
+
+    hashes: tuple[Any, ...] = ()  # the hash ladder: rounds, `dense`, `plain`
+    chunk: int | None = None  # of the ladder's rounds, for a mechanism that has no chunk
+    seq_len: tuple[int, ...] = ()  # other lengths
+    margin: float = 0.02  # a score this near the best is as good when the cheapest is named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +187,8 @@ class Job:
     launch: int = 0  # which of the protocol's launches; later ones only time and prove
     audit: bool = False  # look for code that cheats the clock or the proof
     seat: Seat | None = None  # where to wait for turns before timing; None: time alone
+    training: Training | None = None  # of a cell with a task
+    evaluation: Evaluation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +238,8 @@ class RunHeader:
     gate: Mapping[str, Any] = field(default_factory=dict[str, Any])
     plugins: tuple[str, ...] = ()  # names of the variants that came from outside
     frontier: Mapping[str, Any] | None = None  # search, see frontier.py; `cells` are its starts
+    training: Training | None = None  # of cells with a task
+    evaluation: Evaluation | None = None
     schema_version: int = SCHEMA_VERSION
 
 

@@ -18,13 +18,15 @@ from harness.grammar import (
     protocols,
     rules,
     sections,
+    trainings,
 )
 from harness.grammar.document import SuiteError, read
 from harness.grammar.grid import Grid, Ruled, order
 from harness.grammar.node import Node
 from harness.grammar.overrides import apply
 from harness.grammar.selection import select
-from harness.schema import DEVICES, Cell, Contender, Protocol
+from harness.grammar.tasks import TASKS
+from harness.schema import DEVICES, Cell, Contender, Evaluation, Protocol, Training
 from models.catalog import Catalog, unknown
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "SuiteError",
     "devices",
     "expand",
+    "learning",
     "load",
     "metric_summaries",
     "order",
@@ -43,6 +46,7 @@ __all__ = [
     "search",
     "select",
     "summaries",
+    "task_summaries",
 ]
 
 T = TypeVar("T")
@@ -51,6 +55,7 @@ VARIANTS = Catalog("models.variants", "VARIANT")
 METRICS = Catalog("harness.worker.metrics", "METRIC")
 _REQUIRED = ("version", "name", "question", "contenders", "metrics")
 _OPTIONAL = ("axes", "fixed", "frontier", "protocol", "gate", "exclude", "include", "data")
+_LEARNING = ("training", "eval")
 MAX_PROBLEMS = 50
 
 
@@ -71,6 +76,8 @@ class Suite:
     include: tuple[rules.Rule, ...]  # takes back what exclude leaves out
     data_path: str | None  # absolute; None: the standard library's sources
     frontier: Mapping[str, Search]  # what is searched for, by device; empty: the cells are a grid
+    training: Mapping[str, Training]  # by device, of cells with a task
+    evaluation: Mapping[str, Evaluation]
     text: str  # verbatim YAML
     overrides: tuple[str, ...] = ()  # --set path=value, as given
 
@@ -109,12 +116,14 @@ def parse(
     """
     tree = document.parse(text, source)
     problems = apply(tree, overrides)
-    top = Node(tree, "", problems).record(_REQUIRED, _OPTIONAL)
+    top = Node(tree, "", problems).record(_REQUIRED, (*_OPTIONAL, *_LEARNING))
     known = METRICS.names() if metrics is None else metrics
     suite = _suite(top, source, variants, known)
     suite = replace(suite, text=text, overrides=tuple(overrides))
     if "contenders" in top:
         problems.extend(coherence.problems(suite.contenders, suite.axes, suite.fixed))
+    learning = [name for name in _LEARNING if name in top]
+    problems.extend(coherence.training_problems(suite.metrics, learning, suite.axes, suite.fixed))
     if not problems:
         problems.extend(_expansion_problems(suite))
     if problems:
@@ -159,6 +168,19 @@ def protocol(suite: Suite, device: str) -> Protocol:
 def search(suite: Suite, device: str) -> Search | None:
     """Return what a suite searches for on a machine with this device; None for a grid."""
     return suite.frontier.get(next(iter(devices(suite, device)), device))
+
+
+def learning(suite: Suite, device: str) -> tuple[Training | None, Evaluation | None]:
+    """Return how a suite trains and judges on a machine with this device; None without tasks."""
+    if "task" not in suite.axes and "task" not in suite.fixed:
+        return None, None
+    actual = next(iter(devices(suite, device)), device)
+    return suite.training[actual], suite.evaluation[actual]
+
+
+def task_summaries() -> list[tuple[str, str]]:
+    """Return each task's name and what it is; imports none of them."""
+    return [(name, TASKS.summary(name)) for name in TASKS.names()]
 
 
 def metric_summaries() -> list[tuple[str, str]]:
@@ -208,6 +230,8 @@ def _suite(
         include=section("include", lambda node: rules.rules(node, ids, variants.names()), ()),
         data_path=section("data", sections.data, None),
         frontier=searches,
+        training=trainings.training(top.get("training")),
+        evaluation=trainings.evaluation(top.get("eval")),
         text="",
     )
 

@@ -22,6 +22,7 @@ from models.layers.positions import count_tokens
 from models.layers.span import Span
 from models.reformer import Reformer
 from models.transformer import Transformer
+from models.variant import Unsupported
 
 Body = Reformer | Transformer
 
@@ -61,8 +62,11 @@ class CausalLM(nn.Module):
 
         Raises:
             ValueError: the prompt is longer than the positions.
-            Unsupported: the mechanism takes no padding, and there is some.
+            Unsupported: the mechanism takes no padding, and there is some; or the network has a
+                short convolution, whose last tokens no cache keeps.
         """
+        if self.body.config.conv is not None:
+            raise Unsupported(f"conv {self.body.config.conv}: no decoding token by token with it")
         run = Prefill(mask)
         hidden = self._through(self.body.embedding(tokens, count_tokens(mask)), run)
         logits = self.body.head(self.body.norm(last_token(hidden, mask)))

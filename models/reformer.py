@@ -139,6 +139,7 @@ class ReformerOptions:
     ff_section: int | None = 512
     combine: str = "mean"
     reversible: bool = True
+    conv: int | None = None
 
 
 def build(
@@ -217,6 +218,7 @@ def _config(
         ff_section=options.ff_section,
         combine=options.combine,
         reversible=options.reversible,
+        conv=options.conv,
     )
 
 

@@ -104,6 +104,7 @@ class TransformerOptions:
     dropout: float = 0.0
     positions: str = "axial"
     ff_section: int | None = None
+    conv: int | None = None
 
 
 def build(
@@ -119,6 +120,7 @@ def build(
         dropout=options.dropout,
         positions=options.positions,
         ff_section=options.ff_section,
+        conv=options.conv,
     )
     return Transformer(config, {"variant": variant})
 

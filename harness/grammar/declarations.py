@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from models import catalog
 
@@ -34,6 +36,19 @@ def declaration(file: Path, attribute: str) -> Declaration:
     return Declaration(
         impls=_texts(keywords.get("impls")), options=_fields(module, keywords.get("options"))
     )
+
+
+def literals(file: Path, attribute: str) -> dict[str, Any]:
+    """Return those keywords of `attribute = Kind(...)` that are written as plain values."""
+    try:
+        module = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):  # the worker reports it when it imports the file
+        return {}
+    found: dict[str, Any] = {}
+    for name, node in _keywords(module, attribute).items():
+        with suppress(ValueError):  # a name or a call: its value is not written here
+            found[name] = ast.literal_eval(node)
+    return found
 
 
 def option_names(model: str, variant: Path) -> tuple[str, ...] | None:

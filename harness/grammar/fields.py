@@ -9,10 +9,12 @@ from typing import Any
 from harness import lengths
 from harness.codec import canonical
 from harness.grammar.node import Node, show
+from harness.grammar.tasks import TASKS
 from harness.schema import DEVICES, DTYPES, PHASES
 
 AUTO = "auto"  # the device that the machine has, decided when the suite is expanded
-MIN_VOCAB = 256  # tokens are bytes
+MIN_VOCAB = 256  # tokens are bytes, unless there is a task
+MIN_SYMBOLS = 2  # of a task
 MAX_SEED = 2**32 - 1
 MAX_EXPONENT = 30
 OPTION = "options."  # prefix of an axis over an option of the contenders that list it
@@ -28,6 +30,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "device": dict.fromkeys(DEVICES, AUTO),
     "dtype": {"cpu": "float32", "cuda": "bfloat16"},
 }  # d_ff is 4 * d_model where a suite says nothing
+OF_A_TASK = ("batch", "vocab", "causal")  # defaults that are a task's, where there is one
 
 CHECKS: Mapping[str, Callable[[Node], Any]] = {
     "phase": lambda node: node.choice("phase", PHASES),
@@ -35,7 +38,8 @@ CHECKS: Mapping[str, Callable[[Node], Any]] = {
     "device": lambda node: node.choice("device", DEVICES),
     "causal": Node.boolean,
     "seed": lambda node: node.count(0, MAX_SEED),
-    "vocab": lambda node: node.count(MIN_VOCAB),
+    "vocab": lambda node: node.count(MIN_SYMBOLS),
+    "task": lambda node: node.choice("task", TASKS.names()),
     **dict.fromkeys(COUNTS, Node.count),
 }
 
@@ -65,7 +69,9 @@ def with_defaults(
     fixed: Mapping[str, Mapping[str, Any]], axes: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Return the fixed fields with the defaults of those that are neither fixed nor swept."""
-    names = [*fixed, *(name for name in DEFAULTS if name not in fixed and name not in axes)]
+    named = {*fixed, *axes}
+    named.update(OF_A_TASK if "task" in named else ())
+    names = [*fixed, *(name for name in DEFAULTS if name not in named)]
     return {name: {**DEFAULTS.get(name, {}), **fixed.get(name, {})} for name in names}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from harness.grammar import rules
+from harness.grammar import rules, tasks
 from harness.grammar.document import SuiteError
 from harness.grammar.fields import OPTION
 from harness.schema import Cell, Contender
@@ -42,8 +42,9 @@ def points(
 ) -> list[Cell]:
     """Return the product of contenders and axes; the last axis varies fastest.
 
-    An axis `options.<name>` applies to the contenders that list the option. `d_ff` is
-    4 * d_model where neither axes nor fixed give it.
+    An axis `options.<name>` applies to the contenders that list the option. What a cell's task
+    says of sizes and model options holds where neither axes, fixed nor contender say otherwise.
+    `d_ff` is 4 * d_model where nobody gives it.
 
     Raises:
         SuiteError: there are more than `MAX_CELLS`.
@@ -109,12 +110,16 @@ def _axes_of(contender: Contender, axes: Mapping[str, Sequence[Any]]) -> dict[st
 def _cell(contender: Contender, values: Mapping[str, Any]) -> Cell:
     swept = {k.removeprefix(OPTION): v for k, v in values.items() if k.startswith(OPTION)}
     own = {key: value for key, value in values.items() if not key.startswith(OPTION)}
+    options: dict[str, Any] = {}
+    if own.get("task") is not None:
+        told = tasks.declared(own["task"], contender.model)
+        own, options = {**told.fields, **own}, dict(told.options)
     own.setdefault("d_ff", 4 * own["d_model"])
     return Cell(
         contender=contender.id,
         model=contender.model,
         attention=contender.attention,
         impl=contender.impl,
-        options={**contender.options, **swept},
+        options={**options, **contender.options, **swept},
         **own,
     )

@@ -13,6 +13,7 @@ from harness import lengths
 from harness.grammar import document
 from harness.grammar.fields import CHECKS, OPTION
 from harness.grammar.node import Node
+from harness.grammar.tasks import TASKS
 from harness.schema import DEVICES, DTYPES, MODELS, PHASES, Cell
 from models.catalog import unknown
 
@@ -92,6 +93,7 @@ def rules(node: Node, contenders: Sequence[str], variants: Sequence[str]) -> tup
         "phase": PHASES,
         "dtype": DTYPES,
         "device": DEVICES,
+        "task": TASKS.names(),
     }
     found = [_rule(item, known) for item in node.items()]
     return tuple(rule for rule in found if rule is not None)

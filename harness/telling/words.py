@@ -15,6 +15,7 @@ FAILURES = {
     Outcome.ERROR: "failed with an error",
     Outcome.SKIPPED: "was skipped",
     Outcome.IMPLIED: "was not tried",
+    Outcome.DIVERGED: "diverged in training",
 }
 
 

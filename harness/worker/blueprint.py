@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 from harness.schema import MODELS, Cell, Job
-from harness.worker import corpus, options, sources
+from harness.worker import corpus, options, sources, task
+from harness.worker.shell import Shell
+from harness.worker.task import Task
 from models.catalog import unknown
 from models.model import Model, ModelCost, Size
 from models.variant import VARIANTS, Shape, Unsupported, Variant
@@ -34,6 +36,7 @@ class Blueprint:
     impl: str  # `auto` resolved
     size: Size
     source: str  # fingerprint of the variant's file
+    task: Task | None = None
 
     def network(self) -> nn.Module:
         """Build the network on torch's default device, from torch's default generator.
@@ -42,9 +45,10 @@ class Blueprint:
             Unsupported: the impl or the combination cannot run here.
             ValueError: a value is impossible, such as a length that the mechanism cannot take.
         """
-        return self.model.build(
+        network = self.model.build(
             self.size, self.model_options, self.variant, self.variant_options, self.impl
         )
+        return network if self.task is None else Shell(network, self.task, self.size.vocab)
 
     def cost(self) -> ModelCost:
         """Return what one step costs on paper."""
@@ -72,13 +76,14 @@ def preload() -> None:
             VARIANTS.load(name)
 
 
-def draw(cell: Cell, plugins: Sequence[str] = ()) -> Blueprint:
+def draw(cell: Cell, plugins: Sequence[str] = (), longest: int = 0) -> Blueprint:
     """Find everything that a cell names.
 
     Args:
         cell: the cell; `auto` stands for the model's attention and the impl that the variant
             chooses for the cell, its first if it does not choose.
         plugins: files of variants from outside.
+        longest: sequence that the network must take, where it is longer than the cell's.
 
     Raises:
         ValueError: an unknown name (with the nearest), an option or a size that cannot be.
@@ -93,7 +98,7 @@ def draw(cell: Cell, plugins: Sequence[str] = ()) -> Blueprint:
     if cell.impl not in {AUTO, *variant.impls}:
         raise ValueError(unknown(f"impl of {attention}", cell.impl, list(variant.impls)))
     model_options, variant_options = split_options(cell, model, variant)
-    size = _size(cell)
+    size = _size(cell, longest)
     impl = _chosen(cell, variant, variant_options, size) if cell.impl == AUTO else cell.impl
     if not (variant.causal if cell.causal else variant.bidirectional):
         raise Unsupported(
@@ -109,6 +114,7 @@ def draw(cell: Cell, plugins: Sequence[str] = ()) -> Blueprint:
         impl=impl,
         size=size,
         source=sources.of_file(variants.file(attention)),
+        task=None if cell.task is None else task.load(cell.task),
     )
 
 
@@ -128,7 +134,10 @@ def check(job: Job) -> str | None:
     is no bad input, and what only a real device can tell is left to the cell.
     """
     try:
-        corpus.require(corpus.load(job.data_path), job.cell.seq_len)
+        if job.cell.task is None:
+            corpus.require(corpus.load(job.data_path), job.cell.seq_len)
+        else:
+            task.load(job.cell.task).make(task.setting(job.cell, job.data_path))
         blueprint = draw(job.cell, job.plugins)
         with torch.device("meta"):
             blueprint.network()
@@ -156,13 +165,13 @@ def _chosen(cell: Cell, variant: Variant, variant_options: Any, size: Size) -> s
     )
 
 
-def _size(cell: Cell) -> Size:
+def _size(cell: Cell, longest: int) -> Size:
     for name in ("seq_len", "batch", "d_model", "heads", "d_ff", "layers", "threads"):
         if getattr(cell, name) < 1:
             raise ValueError(f"{name} is {getattr(cell, name)}; it must be at least 1")
     if cell.d_model % cell.heads:
         raise ValueError(f"d_model {cell.d_model} is not a multiple of heads {cell.heads}")
-    if cell.vocab < corpus.VOCAB:
+    if cell.task is None and cell.vocab < corpus.VOCAB:
         raise ValueError(f"vocab {cell.vocab} is too small: bytes need {corpus.VOCAB}")
     return Size(
         vocab=cell.vocab,
@@ -170,6 +179,6 @@ def _size(cell: Cell) -> Size:
         heads=cell.heads,
         d_ff=cell.d_ff,
         layers=cell.layers,
-        max_len=cell.seq_len,
+        max_len=max(cell.seq_len, longest),
         causal=cell.causal,
     )

@@ -24,6 +24,10 @@ class WrongError(Exception):
     """Values or gradients differ from the reference by more than the tolerance."""
 
 
+class DivergedError(Exception):
+    """The loss or a score of a training is no number any more; the message says where."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """An outcome that is not `ok`, with its reason."""
@@ -44,6 +48,8 @@ def of_exception(error: Exception) -> Failure:
     message = f"{error}".strip()
     if isinstance(error, WrongError):
         return Failure(outcome=Outcome.WRONG, reason=message)
+    if isinstance(error, DivergedError):
+        return Failure(outcome=Outcome.DIVERGED, reason=message)
     if isinstance(error, Unsupported):
         return Failure(outcome=Outcome.UNSUPPORTED, reason=message)
     if isinstance(error, OverBudgetError):

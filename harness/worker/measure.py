@@ -134,7 +134,7 @@ def _is_due(metric: Metric, job: Job) -> bool:
 
 def _collect(metric: Metric, job: Job, turns: Turns, emit: Emit) -> None:
     if not metric.repeats:
-        found = metric.collect(Bench(job=job))
+        found = metric.collect(Bench(job=job, tell=lambda words: emit({"stage": words})))
     else:
         found = metric.collect(Bench(job=replace(job, protocol=share(job.protocol)), turns=turns))
     seat = job.seat if metric.repeats else None

@@ -40,6 +40,7 @@ class Bench:
     meters: Callable[[str, Clock], AbstractContextManager[Sequence[Meter]]] = energy_meter.meters
     sleep: Callable[[float], None] = time.sleep
     turns: Turns = field(default_factory=Alone)  # when this process may time
+    tell: Callable[[str], None] = lambda _: None  # how far a long pass is, in words
 
     def fresh(self) -> Workload:
         """Return a workload that nothing has stepped yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from harness.codec import canonical, encode
 from harness.schema import Cell, Environment, Job
-from harness.worker import blueprint, corpus, draws, environment, sources
+from harness.worker import blueprint, corpus, draws, environment, sources, task
 from harness.worker.blueprint import Blueprint, check
-from harness.worker.corpus import Corpus
 from harness.worker.device import open_device, seed
+from harness.worker.task import Batch
 from models.model import ModelCost
 from models.variant import Variant
 
@@ -69,7 +71,7 @@ def describe(job: Job) -> Subject:
     open_device(job.cell)
     plan = blueprint.draw(job.cell, job.plugins)
     return Subject(
-        environment=environment.environment(job.cell, _text(job).digest),
+        environment=environment.environment(job.cell, _digest(job)),
         facts=_facts(plan),
         variant=plan.variant,
         options=plan.variant_options,
@@ -91,25 +93,41 @@ def build(job: Job) -> Workload:
     cell = job.cell
     device = open_device(cell)
     plan = blueprint.draw(cell, job.plugins)
-    text = corpus.batch(_text(job), cell.batch, cell.seq_len, cell.seed).to(device)
+    batch = _batch(job).to(device)
     model = draws.seeded(plan.network, cell.seed)
     model.to(device, getattr(torch, cell.dtype))
     seed(cell.seed)
-    tokens, targets = text[:, :-1].contiguous(), text[:, 1:].contiguous()
-    step = (_forward if cell.phase == "forward" else _train_step)(model, tokens, targets)
+    step = (_forward if cell.phase == "forward" else _train_step)(model, batch)
     return Workload(
         cell=cell,
         model=model,
-        tokens=tokens,
-        targets=targets,
+        tokens=batch.tokens,
+        targets=batch.targets,
         step=step,
         cost=plan.cost(),
         facts=_facts(plan),
     )
 
 
-def _text(job: Job) -> Corpus:
-    return corpus.load(job.data_path)
+def _batch(job: Job) -> Batch:
+    """Return what a step reads: text and the byte after each, or the first examples of a task."""
+    cell = job.cell
+    if cell.task is not None:
+        source = task.load(cell.task).make(task.setting(cell, job.data_path))
+        return source.draw("train", cell.batch, task.stream("train", cell.seed))
+    text = corpus.batch(corpus.load(job.data_path), cell.batch, cell.seq_len, cell.seed)
+    return Batch(tokens=text[:, :-1].contiguous(), targets=text[:, 1:].contiguous())
+
+
+def _digest(job: Job) -> str:
+    """Return the fingerprint of what the cell is fed: a text, or examples and how to train."""
+    if job.cell.task is None:
+        return corpus.load(job.data_path).digest
+    batch = _batch(job)
+    told = hashlib.sha256(canonical(encode(job.training)).encode())
+    for tensor in (batch.tokens, batch.targets):
+        told.update(tensor.numpy().tobytes())
+    return told.hexdigest()[:16]
 
 
 def _facts(plan: Blueprint) -> dict[str, Any]:
@@ -122,19 +140,19 @@ def _facts(plan: Blueprint) -> dict[str, Any]:
     }
 
 
-def _forward(model: nn.Module, tokens: Tensor, _targets: Tensor) -> Callable[[], Tensor]:
+def _forward(model: nn.Module, batch: Batch) -> Callable[[], Tensor]:
     """Return a step that computes the logits of the whole sequence."""
     model.eval()
 
     def step() -> Tensor:
         with torch.no_grad():
-            return model(tokens)
+            return model(*batch.inputs)
 
     return step
 
 
-def _train_step(model: nn.Module, tokens: Tensor, targets: Tensor) -> Callable[[], Tensor]:
-    """Return a step that learns the next byte: forward, loss, backward, AdamW.
+def _train_step(model: nn.Module, batch: Batch) -> Callable[[], Tensor]:
+    """Return a step that learns what the batch asks: forward, loss, backward, AdamW.
 
     Gradients are dropped at the step's end: each step, also of a loop, begins without any and
     pays for all of its own.
@@ -145,8 +163,8 @@ def _train_step(model: nn.Module, tokens: Tensor, targets: Tensor) -> Callable[[
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, eps=eps)
 
     def step() -> Tensor:
-        logits = model(tokens)
-        loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        logits = model(*batch.inputs)
+        loss = functional.cross_entropy(logits.flatten(0, -2), batch.targets.flatten())
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -16,6 +16,7 @@ from models.layers.feed_forward import FeedForward
 from models.layers.loss import IGNORED, sectioned_cross_entropy
 from models.layers.positions import STD, make_positions
 from models.layers.rotary import RotaryAttention
+from models.layers.short_convolution import ShortConvolution
 from models.layers.sublayer import Sectioned, Sublayer
 from models.model import Size
 from models.variant import Attention
@@ -50,6 +51,7 @@ class NetworkConfig:
     vocab_head: bool = True  # output projection; False: `forward` returns the hidden states
     head_bias: bool = False  # of the output projection
     tie_weights: bool = False  # the output projection is the table of token vectors
+    conv: int | None = None  # width of a short convolution over the embeddings; None: without
 
     def __post_init__(self) -> None:
         for name in ("vocab", "d_model", "heads", "d_ff", "layers", "max_len"):
@@ -81,7 +83,7 @@ class NetworkConfig:
 
 
 class Embedding(nn.Module):
-    """Token vectors plus position vectors."""
+    """Token vectors plus position vectors, and what a short convolution adds."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -95,6 +97,9 @@ class Embedding(nn.Module):
             axial_dims=config.axial_dims,
         )
         self.dropout = nn.Dropout(config.dropout)
+        self.conv = None
+        if config.conv is not None:
+            self.conv = ShortConvolution(d_model=config.d_model, width=config.conv)
 
     def forward(
         self, tokens: Int[Tensor, "b t"], positions: Int[Tensor, "b t"] | None = None
@@ -104,7 +109,7 @@ class Embedding(nn.Module):
         if self.positions is not None:
             encoding = self.positions(tokens.shape[1], positions, device=tokens.device)
             x = x + encoding.to(x.dtype)
-        return self.dropout(x)
+        return self.dropout(x if self.conv is None else self.conv(x))
 
 
 C = TypeVar("C", bound=NetworkConfig)

@@ -7,16 +7,9 @@ import torch
 
 from harness.schema import Cell, Job, Protocol
 from harness.worker import workload
+from harness.worker.listening import counterpart, listen, recall, spread_rows, weights
 from harness.worker.metric import Bench
-from harness.worker.metrics.error import (
-    METRIC,
-    collect,
-    counterpart,
-    listen,
-    recall,
-    spread_rows,
-    weights,
-)
+from harness.worker.metrics.error import METRIC, collect
 from models.variant import VARIANTS
 
 CELL = Cell(
