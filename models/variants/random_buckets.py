@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from models.kernels.dense import ROWS
-from models.kernels.lsh_chunked import attend_sorted
+from models.kernels.lsh_chunked import attend
 from models.kernels.lsh_definition import attend_rows
 from models.kernels.lsh_options import LSHOptions
 from models.kernels.lsh_plan import LSHPlan, sorted_by, whole_sequence
@@ -102,7 +102,7 @@ class RandomBuckets(Attention):
         return attend_rows(q, v, rows, plan, mask, self.options, **self._how)
 
     def _chunked(self, q: Tensor, v: Tensor, plan: LSHPlan, mask: Tensor | None) -> Tensor:
-        return attend_sorted(q, v, plan, mask, self.options, **self._how)
+        return attend(q, v, plan, mask, self.options, **self._how)
 
     @property
     def _how(self) -> dict[str, Any]:
