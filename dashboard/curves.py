@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from harness import scaling
+from harness import replicates, scaling
 from harness.scaling import Crossover, Exponent
 
 Row = dict[str, Any]
@@ -25,9 +25,11 @@ class Point:
 
     length: int
     value: float  # median
-    lo: float  # 95 % interval of the median; NaN below six samples
+    lo: float  # 95 % interval, see `harness.replicates`; NaN where it cannot be told
     hi: float
     samples: tuple[float, ...]
+    launches: tuple[int, ...] = ()
+    sittings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,18 +156,23 @@ def chart(rows: Sequence[Row], contenders: Sequence[str], metric: str, phase: st
 
 
 def _points(rows: Sequence[Row], contender: str) -> tuple[Point, ...]:
-    points = (
-        Point(
-            length=row["seq_len"],
-            value=row["value"],
-            lo=row["lo"],
-            hi=row["hi"],
-            samples=tuple(row["samples"]),
-        )
-        for row in rows
-        if row["contender"] == contender
-    )
+    points = (_point(row) for row in rows if row["contender"] == contender)
     return tuple(sorted(points, key=lambda point: point.length))
+
+
+def _point(row: Row) -> Point:
+    values = replicates.of_words(
+        tuple(row["samples"]), row.get("launches") or "", row.get("sittings") or ""
+    )
+    return Point(
+        length=row["seq_len"],
+        value=row["value"],
+        lo=row["lo"],
+        hi=row["hi"],
+        samples=tuple(values.samples),
+        launches=tuple(values.launches),
+        sittings=tuple(values.sittings),
+    )
 
 
 def _failures(rows: Sequence[Row], contender: str) -> tuple[Failure, ...]:
@@ -180,7 +187,7 @@ def _failures(rows: Sequence[Row], contender: str) -> tuple[Failure, ...]:
 
 
 def _exponent(points: Sequence[Point]) -> Exponent | None:
-    return scaling.fit_exponent([p.length for p in points], [p.samples for p in points])
+    return scaling.fit_exponent([p.length for p in points], points)
 
 
 def _shared(baseline: Sequence[Point], points: Sequence[Point]) -> tuple[int, ...]:
@@ -190,9 +197,11 @@ def _shared(baseline: Sequence[Point], points: Sequence[Point]) -> tuple[int, ..
 def _crossover(baseline: Sequence[Point], points: Sequence[Point], better: str) -> Crossover | None:
     """Return where the contender becomes better; of what should be high, the inverse is low."""
     shared = _shared(baseline, points)
-    first, second = ({p.length: p.samples for p in each} for each in (baseline, points))
+    first, second = ({p.length: p for p in each} for each in (baseline, points))
     if better == "higher":
-        first, second = (
-            {n: tuple(1 / x for x in s) for n, s in d.items()} for d in (first, second)
-        )
+        first, second = ({n: _inverse(p) for n, p in d.items()} for d in (first, second))
     return scaling.crossover(shared, [first[n] for n in shared], [second[n] for n in shared])
+
+
+def _inverse(point: Point) -> Point:
+    return replace(point, samples=tuple(1 / x for x in point.samples))

@@ -6,7 +6,7 @@ from collections import Counter
 
 from dashboard import theme
 from dashboard.curves import Chart, Curve, Point
-from harness import stats
+from harness import replicates, stats
 
 
 def headline(chart: Chart) -> str:
@@ -74,7 +74,7 @@ def _winner(chart: Chart, ranked: list[tuple[Curve, Point]]) -> str:
     if len(ranked) == 1:
         return f"only {curve.contender} has a number: {value}"
     other, second = ranked[1]
-    interval = stats.ratio_interval(second.samples, point.samples)
+    interval = replicates.ratio_interval(second, point)
     if interval and interval.lo <= 1 <= interval.hi:
         return (
             f"no difference can be shown between {curve.contender} ({value}) and "

@@ -22,7 +22,6 @@ from harness import (
     profiling,
     progress,
     report,
-    runner,
     store,
     suite,
 )
@@ -219,27 +218,13 @@ def _carry_out(plan: planning.Plan, executor: Any, root: Path, out: Console) -> 
             writer.end(result)
         watcher = progress.Progress(out, [job.cell for job in plan.jobs], plan.header.protocol)
         try:
-            _measure(plan, executor, writer, watcher)
+            planning.carry_out(plan, executor, writer, watcher)
         except KeyboardInterrupt:
             writer.finish("interrupted")
             out.print(f"\nstopped; go on with: python -m harness run --resume {writer.folder}")
             return None
         writer.finish("finished")
     return writer.folder
-
-
-def _measure(
-    plan: planning.Plan, executor: Any, writer: store.Writer, watcher: progress.Progress
-) -> None:
-    """Measure what is planned, and what then follows from it, until nothing does."""
-    jobs, known, again = plan.jobs, (*plan.known, *plan.skipped), plan.again
-    together = getattr(executor, "together", None)  # an executor may know no turns
-    while jobs or again:
-        jobs = planning.with_artifacts(jobs, writer.folder)
-        known += runner.run(
-            jobs, executor.execute, writer, watcher, known=known, again=again, together=together
-        )
-        jobs, again = planning.further(plan, known), ()
 
 
 def _writer(plan: planning.Plan, root: Path) -> store.Writer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,10 +34,10 @@ class Executor(Protocol):
         """Return the facts."""
         ...
 
-    def execute(
-        self, job: Job, on_stage: Callable[[str], None]
-    ) -> tuple[Result, Environment | None]:
-        """Measure one cell."""
+    def together(
+        self, jobs: Sequence[Job], name: str, on_stage: Callable[[str], None]
+    ) -> Sequence[tuple[Result, Environment | None]]:
+        """Measure cells in turns."""
         ...
 
 
@@ -47,7 +47,7 @@ def examine(executor: Executor, *, pairs: int) -> Examination:
     floor: Floor | str = "not asked for"
     if pairs > 0:
         try:
-            floor = measure(lambda job: executor.execute(job, lambda _: None)[0], pairs=pairs)
+            floor = measure(executor.together, sittings=pairs)
         except FloorError as error:
             floor = str(error)
     found = findings(facts, floor)

@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 
-from harness import stats
+from harness import replicates, stats
 from harness.codec import canonical, encode
-from harness.judging.panels import HEADLINES, samples
+from harness.judging.panels import HEADLINES, measured
 from harness.schema import Cell, Measurement, Result, Run
 from harness.telling import benchmark_document, frontiers
 from harness.telling.answer import answer
@@ -100,21 +100,22 @@ def _figures(measurement: Measurement) -> dict[str, object]:
         "better": measurement.better,
         "method": measurement.method,
         "stop": measurement.stop,
-        **_statistics(measurement.samples),
+        **_statistics(measurement),
     }
 
 
 def _throughput(result: Result) -> list[dict[str, object]]:
-    values = samples(result, "throughput")
-    if values is None:
+    found = measured(result, "throughput")
+    if found is None:
         return []
     names = {"metric": "throughput", "unit": "token/s", "better": "higher", "method": "derived"}
-    return [{**names, **_statistics(values)}]
+    return [{**names, **_statistics(found)}]
 
 
-def _statistics(values: Sequence[float]) -> dict[str, object]:
+def _statistics(measurement: Measurement) -> dict[str, object]:
+    values = measurement.samples
     found = stats.summarize(values)
-    lo, hi = found.interval or ("", "")
+    lo, hi = replicates.interval(measurement) or ("", "")
     return {
         "n": found.n,
         "median": found.median,

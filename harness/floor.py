@@ -1,9 +1,9 @@
 """The A/A floor: by how much two measurements of the same thing differ on this machine, now.
 
-A cell is timed by many processes in turn, as a run would. Each two neighbours are a pair; which of
-a pair belongs to A and which to B is chance, so that every assignment is a fair draw of "the same
-measured twice". The floor is what 95 % of the draws stay below. A difference that is not well above
-it tells of the machine, not of the code.
+Two contenders that are the same cell are timed at sittings, as a run would time them, and related
+as a report would relate them (`replicates.ratio`). Which of a pair is A and which is B is chance,
+so that every assignment is a fair draw of "the same measured twice". The floor is what 95 % of the
+draws stay below. A difference that is not well above it tells of the machine, not of the code.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from harness import stats
-from harness.schema import Cell, Job, Outcome, Protocol, Result
+from harness import replicates, stats
+from harness.replicates import Samples
+from harness.schema import Cell, Environment, Job, Outcome, Protocol, Result
 
 DRAWS = 1000
 QUANTILE = 0.95
+Together = Callable[
+    [Sequence[Job], str, Callable[[str], None]], Sequence[tuple[Result, Environment | None]]
+]
 # Small, so that it takes seconds, and with a step of some milliseconds, so that it is no toy.
 CELL = Cell(
     contender="floor",
@@ -38,7 +42,7 @@ CELL = Cell(
     data="stdlib",
     seed=0,
 )
-PROTOCOL = Protocol(launches=8)
+PROTOCOL = Protocol(launches=5, pairing="chunked")
 
 
 class FloorError(RuntimeError):
@@ -49,72 +53,107 @@ class FloorError(RuntimeError):
 class Floor:
     """Relative differences between two equal measurements, by clock."""
 
-    cpu: float  # of process CPU time: 0.02 means that 95 % of the pairs differ by at most 2 %
+    cpu: float  # of process CPU time: 0.02 means that 95 % of the ratios are within 2 % of 1
     wall: float
+    covered: float  # share of the 95 % intervals of CPU time's ratio that hold 1
     median_ns: float  # process CPU time of a step
     wall_over_cpu: float  # above 1.15 others had the processor
-    launches: int  # that make one measurement
-    pairs: int  # of launches
+    launches: int  # on either side of a ratio
+    sittings: int  # that were measured
 
 
 def measure(
-    execute: Callable[[Job], Result],
+    together: Together,
     *,
     cell: Cell = CELL,
     protocol: Protocol = PROTOCOL,
-    pairs: int = 12,
+    sittings: int = 12,
     seed: int = 0,
 ) -> Floor:
-    """Time a cell `2 * pairs` times, each by a process of its own, and return the floor.
+    """Time a cell against itself at so many sittings and return the floor.
 
     Args:
-        execute: measures one job.
+        together: measures jobs in turns, as `Local.together` does.
         cell: what is timed.
         protocol: as a run would have; its launches make one measurement.
-        pairs: of neighbouring launches.
+        sittings: at least one; with fewer than `protocol.launches` the floor is that of so few.
         seed: of the assignments.
 
     Raises:
         FloorError: a launch did not end well.
     """
-    job = Job(cell=cell, metrics=("latency",), protocol=protocol, launch=1)
-    results = [_launch(execute, replace(job, launch=1 + i)) for i in range(2 * pairs)]
-    cpu, wall = ([_samples(r, name) for r in results] for name in ("latency", "latency_wall"))
-    total = [sum(map(sum, samples)) for samples in (wall, cpu)]
+    results = [_sit(together, cell, protocol, i) for i in range(sittings)]
+    cpu, wall = (
+        [tuple(_samples(side, name) for side in pair) for pair in results]
+        for name in ("latency", "latency_wall")
+    )
+    total = [sum(sum(side) for pair in pairs for side in pair) for pairs in (wall, cpu)]
+    differences, covered = floor(cpu, protocol.launches, seed=seed)
     return Floor(
-        cpu=floor(cpu, protocol.launches, seed=seed),
-        wall=floor(wall, protocol.launches, seed=seed),
-        median_ns=stats.median([x for samples in cpu for x in samples]),
+        cpu=differences,
+        wall=floor(wall, protocol.launches, seed=seed)[0],
+        covered=covered,
+        median_ns=stats.median([x for pair in cpu for side in pair for x in side]),
         wall_over_cpu=total[0] / total[1],
-        launches=protocol.launches,
-        pairs=pairs,
+        launches=min(protocol.launches, sittings),
+        sittings=sittings,
     )
 
 
-def floor(launches: Sequence[Sequence[float]], size: int, *, seed: int = 0) -> float:
-    """Return the 95 % quantile of |A / B - 1| over random assignments of neighbouring launches.
+def floor(
+    pairs: Sequence[Sequence[Sequence[float]]], size: int, *, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % quantile of |A / B - 1| and the share of intervals that hold 1.
+
+    Over random choices of `size` sittings and of who is A in each.
 
     Args:
-        launches: samples by launch, in order of time; an even number of launches.
-        size: launches on each side of a draw; at most half of all.
-        seed: of the draws.
+        pairs: samples of both sides, by sitting.
+        size: sittings in one ratio; at most all.
+        seed: of the choices.
     """
-    pairs = list(zip(launches[::2], launches[1::2], strict=True))
-    size = min(size, len(pairs))
     chance = random.Random(seed)
     differences: list[float] = []
+    covered = told = 0
     for _ in range(DRAWS):
-        sides = [chance.sample(pair, 2) for pair in chance.sample(pairs, size)]
-        a, b = (stats.median([x for side in sides for x in side[i]]) for i in (0, 1))
-        differences.append(max(a, b) / min(a, b) - 1)
-    return stats.quantile(differences, QUANTILE)
+        chosen = chance.sample(range(len(pairs)), min(size, len(pairs)))
+        sides = [chance.sample(list(pairs[i]), 2) for i in chosen]
+        a, b = (_launches([side[k] for side in sides]) for k in (0, 1))
+        found = replicates.ratio(a, b)
+        if found is None:  # one sitting: the ratio of its medians
+            value = stats.median(b.samples) / stats.median(a.samples)
+        else:
+            value, interval = found.value, found.interval()
+            told += 1
+            covered += interval.lo <= 1 <= interval.hi
+        differences.append(max(value, 1 / value) - 1)
+    return stats.quantile(differences, QUANTILE), covered / told if told else 1.0
 
 
-def _launch(execute: Callable[[Job], Result], job: Job) -> Result:
-    result = execute(job)
-    if result.outcome is not Outcome.OK:
-        raise FloorError(f"{job.cell.id} ended as {result.outcome}: {result.reason}")
-    return result
+def _launches(groups: Sequence[Sequence[float]]) -> Samples:
+    return Samples(
+        samples=[x for group in groups for x in group],
+        launches=[len(group) for group in groups],
+        sittings=[str(i) for i in range(len(groups))],
+    )
+
+
+def _sit(together: Together, cell: Cell, protocol: Protocol, number: int) -> list[Result]:
+    """Time the cell against itself."""
+    jobs = [
+        Job(
+            cell=replace(cell, contender=f"{cell.contender}-{side}"),
+            metrics=("latency",),
+            protocol=protocol,
+            launch=1 + number,
+        )
+        for side in "ab"
+    ]
+    results = [result for result, _ in together(jobs, f"floor-{number}", lambda _: None)]
+    for result in results:
+        if result.outcome is not Outcome.OK:
+            raise FloorError(f"{result.cell.id} ended as {result.outcome}: {result.reason}")
+    return results
 
 
 def _samples(result: Result, metric: str) -> tuple[float, ...]:

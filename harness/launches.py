@@ -17,6 +17,7 @@ from harness.schema import Cell, Job, Measurement, Outcome, Protocol, Result
 COUNT = "launches"  # the fact that says how many processes have timed a cell so far
 SPENT = "max_time"  # a launch that used up its share of time is repeated only for a spread
 RESIDENT, AVAILABLE = "resident_bytes", "available_bytes"  # facts: of a process, of the machine
+MOST = 6  # processes at one sitting: with more, the turns of one are too far apart
 COMPANY_SHARE = 0.6  # of the available memory that processes of one sitting may fill together
 OF_A_CONTENDER = ("contender", "model", "attention", "impl", "options")
 FEWEST = 3  # launches, below which their spread says next to nothing
@@ -36,18 +37,26 @@ def wanting(result: Result, protocol: Protocol) -> bool:
     return done < enough or not any(SPENT in m.stop for m in result.measurements)
 
 
-def companies(jobs: Sequence[Job], results: Mapping[str, Result]) -> list[list[Job]]:
+def companies(
+    jobs: Sequence[Job], results: Mapping[str, Result], baseline: str | None = None
+) -> list[list[Job]]:
     """Return which jobs sit together: those that differ in their contender only.
 
-    Their processes are alive at once. A company whose members filled more than 60 % of the memory,
-    one after the other in their first launch, is split; those who part are not paired. On CUDA and
-    where the protocol says `apart` everybody is alone.
+    Their processes are alive at once, six at most, and what they filled of the memory one after the
+    other in their first launch must be less than 60 % of it together. A larger company is split;
+    the baseline sits with each part, so that everybody is paired with it. On CUDA and where the
+    protocol says `apart` everybody is alone.
+
+    Args:
+        jobs: that lack a launch.
+        results: by cell, with the facts of their first launch.
+        baseline: the contender that others are compared with.
     """
     found: dict[str, list[Job]] = {}
     for job in jobs:
         alone = job.protocol.pairing == "apart" or job.cell.device != "cpu"
         found.setdefault(job.cell.id if alone else _question(job.cell), []).append(job)
-    return [part for company in found.values() for part in _fitting(company, results)]
+    return [part for company in found.values() for part in _split(company, results, baseline)]
 
 
 def _question(cell: Cell) -> str:
@@ -56,22 +65,23 @@ def _question(cell: Cell) -> str:
     return canonical({key: told[key] for key in told if key not in OF_A_CONTENDER})
 
 
-def _fitting(company: list[Job], results: Mapping[str, Result]) -> list[list[Job]]:
-    """Split a company where its processes do not fit into memory together."""
+def _split(
+    company: list[Job], results: Mapping[str, Result], baseline: str | None
+) -> list[list[Job]]:
+    """Split a company into parts that fit, the baseline with each."""
     facts = {job.cell.id: results[job.cell.id].facts for job in company}
-    free = min((f[AVAILABLE] for f in facts.values() if f.get(AVAILABLE)), default=None)
-    if free is None:
-        return [company]
-    parts: list[list[Job]] = []
-    filled: list[int] = []
+    sizes = {name: int(told.get(RESIDENT) or 0) for name, told in facts.items()}
+    free = min((told[AVAILABLE] for told in facts.values() if told.get(AVAILABLE)), default=None)
+    first = [job for job in company if job.cell.contender == baseline][:1]
+    parts = [[*first]]
     for job in company:
-        size = int(facts[job.cell.id].get(RESIDENT) or 0)
-        if parts and filled[-1] + size <= COMPANY_SHARE * free:
-            parts[-1].append(job)
-            filled[-1] += size
-        else:
-            parts.append([job])
-            filled.append(size)
+        if job in first:
+            continue
+        together = sum(sizes[each.cell.id] for each in (*parts[-1], job))
+        fits = free is None or together <= COMPANY_SHARE * free
+        if parts[-1] and (not fits or len(parts[-1]) == MOST):
+            parts.append([*first])
+        parts[-1].append(job)
     return parts
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import frontier, launches, store, suite
+from harness import frontier, launches, runner, store, suite
 from harness.codec import decode, encode
 from harness.schema import Cell, Job, Outcome, Result, RunHeader
 from harness.suite import Suite, SuiteError
@@ -162,6 +162,27 @@ def further(plan: Plan, results: Iterable[Result]) -> tuple[Job, ...]:
     alike = {frontier.line(job.cell): job for job in plan.jobs}
     cells = frontier.next_cells([job.cell for job in plan.jobs], results, search)
     return tuple(replace(alike[frontier.line(cell)], cell=cell) for cell in cells)
+
+
+def carry_out(plan: Plan, executor: Any, writer: store.Writer, watcher: runner.Watcher) -> None:
+    """Measure what is planned, and what then follows from it, until nothing does.
+
+    An executor that knows turns has `together`; everybody shall meet the baseline there.
+    """
+    jobs, known, again = plan.jobs, (*plan.known, *plan.skipped), plan.again
+    while jobs or again:
+        jobs = with_artifacts(jobs, writer.folder)
+        known += runner.run(
+            jobs,
+            executor.execute,
+            writer,
+            watcher,
+            known=known,
+            again=again,
+            together=getattr(executor, "together", None),
+            baseline=plan.header.contenders[0].id,
+        )
+        jobs, again = further(plan, known), ()
 
 
 def with_artifacts(jobs: Sequence[Job], folder: Path) -> tuple[Job, ...]:

@@ -29,7 +29,7 @@ def one_cell(plan: Plan, instruments: Sequence[str]) -> Plan:
         raise PlanError(f"profile takes one cell, and --only leaves {len(ids)}: {named}")
     (job,) = plan.jobs
     metrics = tuple(sorted(instruments, key=lambda name: (name != FIRST, name)))
-    protocol = replace(plan.header.protocol, launches=1)
+    protocol = replace(plan.header.protocol, launches=1, pairing="apart")
     header = replace(
         plan.header, metrics=metrics, protocol=protocol, cells=(job.cell,), gate={}, frontier=None
     )

@@ -15,8 +15,10 @@ from typing import Protocol
 
 import numpy as np
 
-from harness.stats import CONFIDENCE, Array, Interval, as_positive, median
+from harness import stats
+from harness.stats import CONFIDENCE, Array, Interval
 
+ALONE = "-"  # stands in a text for the name of no sitting
 _STEPS = 200  # halvings of an interval: more than a float has bits
 
 
@@ -37,6 +39,21 @@ class Replicated(Protocol):
     def sittings(self) -> Sequence[str]:
         """By launch the name of its sitting; equal names make a pair; may be empty."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """The plainest `Replicated`, for values that follow from measurements."""
+
+    samples: Sequence[float]
+    launches: Sequence[int] = ()
+    sittings: Sequence[str] = ()
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Launches and sittings as two texts for a column of a table."""
+        names = " ".join(name or ALONE for name in self.sittings)
+        return " ".join(map(str, self.launches)), names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +80,12 @@ class Estimate:
         return self.log + self.error * generator.standard_t(self.freedom, size=count)
 
 
+def of_words(samples: Sequence[float], launches: str, sittings: str) -> Samples:
+    """Return samples with their launches and sittings as `Samples.words` tells them."""
+    names = tuple("" if name == ALONE else name for name in sittings.split())
+    return Samples(samples=samples, launches=tuple(map(int, launches.split())), sittings=names)
+
+
 def by_launch(values: Replicated) -> list[Sequence[float]]:
     """Return the samples of each process, in order of time; one group where nobody counted."""
     return [group for group, _ in _groups(values)]
@@ -80,6 +103,18 @@ def level(values: Replicated) -> Estimate | None:
         ValueError: a sample is not positive.
     """
     return _mean(_levels(by_launch(values)))
+
+
+def interval(values: Replicated) -> Interval | None:
+    """Return the 95 % interval of a cell's value, or None where it cannot be told.
+
+    From its launches where there are several; else of the median of the samples, which knows
+    nothing of the luck of a start (`stats.median_interval`).
+    """
+    if len(by_launch(values)) > 1 and min(values.samples) > 0:
+        found = level(values)
+        return None if found is None else found.interval()
+    return stats.median_interval(values.samples)
 
 
 def ratio(base: Replicated, candidate: Replicated) -> Estimate | None:
@@ -101,6 +136,24 @@ def ratio(base: Replicated, candidate: Replicated) -> Estimate | None:
     if first is None or second is None:
         return None
     return _difference(first, second)
+
+
+def ratio_interval(base: Replicated, candidate: Replicated) -> Interval | None:
+    """Return the 95 % interval of candidate / base, or None where it cannot be told.
+
+    That of `ratio` where both sides have several launches; one launch each: of the ratio of medians
+    from the samples, which knows nothing of the luck of a start. One launch against several says
+    nothing about that luck on one side.
+
+    Raises:
+        ValueError: a sample is not positive.
+    """
+    found = ratio(base, candidate)
+    if found is not None:
+        return found.interval()
+    if any(len(by_launch(side)) > 1 for side in (base, candidate)):
+        return None
+    return stats.ratio_interval(base.samples, candidate.samples)
 
 
 @functools.cache
@@ -132,7 +185,7 @@ def _groups(values: Replicated) -> list[tuple[Sequence[float], str]]:
 
 
 def _levels(groups: Sequence[Sequence[float]]) -> list[float]:
-    return [math.log(median(as_positive(group).tolist())) for group in groups]
+    return [math.log(stats.median(stats.as_positive(group).tolist())) for group in groups]
 
 
 def _mean(values: Sequence[float]) -> Estimate | None:

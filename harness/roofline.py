@@ -32,6 +32,8 @@ class Derived:
     better: Better
     samples: tuple[float, ...]
     method: str
+    launches: tuple[int, ...] = ()  # as those of what it follows from
+    sittings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,15 @@ def _rates(
         samples = tuple(flops * NS / ns / peak for ns in latency.samples)
         unit = "1" if method else "flop/s"
         how = f"{latency.method}; {method}" if method else latency.method
-        return Derived(metric=name, unit=unit, better="higher", samples=samples, method=how)
+        return Derived(
+            metric=name,
+            unit=unit,
+            better="higher",
+            samples=samples,
+            method=how,
+            launches=latency.launches,
+            sittings=latency.sittings,
+        )
 
     found = [rate("rate_model", model), rate("rate_executed", executed)]
     for peak in known:
@@ -136,7 +146,15 @@ def _roofline(
         if latency is not None and all(latency.samples):
             shares = tuple(executed * NS / ns / bound for ns in latency.samples)
             found.append(
-                Derived(metric=f"of_{name}", unit="1", better="higher", samples=shares, method=how)
+                Derived(
+                    metric=f"of_{name}",
+                    unit="1",
+                    better="higher",
+                    samples=shares,
+                    method=how,
+                    launches=latency.launches,
+                    sittings=latency.sittings,
+                )
             )
     return found
 

@@ -105,6 +105,7 @@ def run(
     known: Sequence[Result] = (),
     again: Sequence[Job] = (),
     together: Together | None = None,
+    baseline: str | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     name: Callable[[], str] = lambda: secrets.token_hex(4),
 ) -> tuple[Result, ...]:
@@ -123,6 +124,7 @@ def run(
         again: jobs of the known cells, which may still lack launches.
         together: measures several jobs in turns, as a sitting of a given name, and returns the
             results in their order; None: `execute` measures one after the other.
+        baseline: the contender with whom all others shall sit.
         now: the clock for time stamps.
         name: makes a name for a sitting, each time another.
 
@@ -151,7 +153,7 @@ def run(
     planned = {job.cell.id for job in again}
     earlier = {result.cell.id: result for result in known if result.cell.id in planned}
     results = earlier | results
-    _repeat([*jobs, *again], results, together or _apart(execute), sink, watcher, name)
+    _repeat([*jobs, *again], results, together or _apart(execute), sink, watcher, name, baseline)
     return tuple(results[job.cell.id] for job in jobs)
 
 
@@ -162,6 +164,7 @@ def _repeat(
     sink: Sink,
     watcher: Watcher,
     name: Callable[[], str],
+    baseline: str | None,
 ) -> None:
     """Time cells by further processes, in rounds, until none lacks a launch."""
     most = max((job.protocol.launches for job in jobs), default=0)
@@ -169,7 +172,7 @@ def _repeat(
         left = [job for job in jobs if launches.wanting(results[job.cell.id], job.protocol)]
         if not left:
             return
-        companies = launches.companies(left, results)
+        companies = launches.companies(left, results, baseline)
         random.Random(f"{left[0].protocol.order_seed} {number}").shuffle(companies)
         done = min(launches.count(results[job.cell.id]) for job in left)
         watcher.launch(done + 1, most, len(left))

@@ -1,7 +1,8 @@
 """Curves over sequence length: the exponent of a power law, and where two curves cross.
 
-Values at a length are its raw samples, or one number where it was measured once. Only measured
-lengths are used: nothing is imputed and nothing is extrapolated.
+Values at a length are what was measured there, by one launch or several, its raw samples, or one
+number where it was measured once. Only measured lengths are used: nothing is imputed and nothing is
+extrapolated.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import Literal
 
 import numpy as np
 
+from harness import replicates
+from harness.replicates import Estimate, Replicated
 from harness.stats import CONFIDENCE, MIN_SAMPLES, RESAMPLES, SEED, Array, as_positive, resample
 
-Values = Sequence[float] | float  # samples at one length, or the one value
+# What one length has: launches with their samples, the samples of one launch, or the one value.
+Values = Replicated | Sequence[float] | float
 MIN_LENGTHS = 3  # two points always lie on a line
 CLEAR = 4  # times the smallest value: what is fixed is at most a quarter from there on
 
@@ -62,9 +66,10 @@ def fit_exponent(
     cannot cost more than the smallest median measured, so that only lengths whose median is at
     least four times the smallest take part: there they are a quarter at most. Where fewer than
     three lengths are so far, it is the upper half, three at least, and `fixed_share` tells how much
-    may be fixed. The interval is a 95 % bootstrap over
-    samples and so covers noise, not curvature. Where a length has fewer than six samples, it is
-    the range of the slopes between neighbouring lengths, of which p is a weighted mean.
+    may be fixed. The interval is a 95 % bootstrap and so covers noise, not curvature: at a length
+    with several launches the level of the curve is drawn from Student's t about their mean, with
+    one launch its samples are drawn again. Where a length has fewer than six samples of one launch,
+    it is the range of the slopes between neighbouring lengths, of which p is a weighted mean.
 
     Raises:
         ValueError: a value is not positive and finite, or a length occurs twice.
@@ -72,25 +77,25 @@ def fit_exponent(
     points = _points(lengths, values)
     if len(points) < MIN_LENGTHS:
         return None
-    smallest = min(float(np.median(samples)) for _, samples in points)
+    smallest = min(point.middle for point in points)
     points = _beyond_fixed_cost(points, smallest)
-    x = np.log([length for length, _ in points])
-    groups = [samples for _, samples in points]
-    y = np.log([float(np.median(group)) for group in groups])
+    x = np.log([point.length for point in points])
+    y = np.array([point.log for point in points])
     slopes: Array = np.diff(y) / np.diff(x)
     method: Literal["bootstrap", "neighbours"] = "neighbours"
-    if _enough(groups):
-        method, slopes = "bootstrap", _slope(x, _log_medians(groups, seed=seed))
+    if all(point.is_sure for point in points):
+        draws = [point.draws((seed, i)) for i, point in enumerate(points)]
+        method, slopes = "bootstrap", _slope(x, np.stack(draws, axis=1))
     tails = (0.0, 1.0) if method == "neighbours" else ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
     lo, hi = np.quantile(slopes, tails)
     return Exponent(
         exponent=float(_slope(x, y[None])[0]),
         lo=float(lo),
         hi=float(hi),
-        from_length=points[0][0],
-        to_length=points[-1][0],
+        from_length=points[0].length,
+        to_length=points[-1].length,
         method=method,
-        fixed_share=smallest / float(np.median(points[0][1])),
+        fixed_share=smallest / points[0].middle,
     )
 
 
@@ -107,7 +112,8 @@ def crossover(
     turns negative for the last time. None: the contender is not below the baseline at the longest
     length, "not reached". Where the order changes several times, the last change counts and
     `changes` tells. Bounds are 95 % bootstrap quantiles; a resample without a crossing lies beyond
-    the measured lengths. Without six samples at every length there are no bounds.
+    the measured lengths. Pairs of one sitting are drawn as pairs. Without several launches or six
+    samples at every length there are no bounds.
 
     Raises:
         ValueError: a value is not positive and finite, or a length occurs twice.
@@ -115,53 +121,112 @@ def crossover(
     base, other = _points(lengths, baseline), _points(lengths, contender)
     if not base:
         return None
-    x = np.log([length for length, _ in base])
-    groups = [[samples for _, samples in points] for points in (base, other)]
-    first, second = (np.log([[float(np.median(g)) for g in group]]) for group in groups)
-    length = _last_change(x, second - first)[0]
+    x = np.log([point.length for point in base])
+    pairs = [_Pair(*both) for both in zip(base, other, strict=True)]
+    difference = np.array([[pair.log for pair in pairs]])
+    length = _last_change(x, difference)[0]
     if math.isinf(length) and length > 0:
         return None
     lo = hi = None
-    if _enough(groups[0]) and _enough(groups[1]):
-        draws = _log_medians(groups[1], seed=seed + 1) - _log_medians(groups[0], seed=seed)
+    if all(pair.is_sure for pair in pairs):
+        draws = np.stack([pair.draws(seed, i) for i, pair in enumerate(pairs)], axis=1)
         tails = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
         found = np.quantile(_last_change(x, draws), tails, method="inverted_cdf")
         lo, hi = (float(np.exp(bound)) if np.isfinite(bound) else None for bound in found)
-    below = (second - first)[0] < 0
+    below = difference[0] < 0
     changes = int(np.count_nonzero(below[1:] != below[:-1]))
-    start = float(base[0][0]) if changes == 0 else math.exp(length)
+    start = float(base[0].length) if changes == 0 else math.exp(length)
     return Crossover(length=start, lo=lo, hi=hi, changes=changes)
 
 
-def _points(lengths: Sequence[int], values: Sequence[Values]) -> list[tuple[int, Array]]:
-    """Return (length, samples) by growing length."""
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """What a curve has at one length."""
+
+    length: int
+    samples: Array
+    source: Replicated | None  # None: samples of whom nobody knows how they came about
+
+    @property
+    def level(self) -> Estimate | None:
+        """What its launches say; None for one."""
+        return None if self.source is None else replicates.level(self.source)
+
+    @property
+    def middle(self) -> float:
+        """The median of all samples."""
+        return float(np.median(self.samples))
+
+    @property
+    def log(self) -> float:
+        """The logarithm of its value."""
+        return math.log(self.middle) if self.level is None else self.level.log
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether its uncertainty is known."""
+        return self.level is not None or len(self.samples) >= MIN_SAMPLES
+
+    def draws(self, seed: Sequence[int]) -> Array:
+        """Return logarithms that scatter as our knowledge of it."""
+        if self.level is not None:
+            return self.level.draws(RESAMPLES, seed)
+        return np.log(np.median(resample(self.samples.tolist(), seed=seed), axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """What two curves have at one length."""
+
+    base: _Point
+    other: _Point
+
+    @property
+    def ratio(self) -> Estimate | None:
+        """What launches say of other over base; None where a side has only one."""
+        if self.base.source is None or self.other.source is None:
+            return None
+        return replicates.ratio(self.base.source, self.other.source)
+
+    @property
+    def log(self) -> float:
+        """The logarithm of other over base."""
+        return self.other.log - self.base.log if self.ratio is None else self.ratio.log
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether its uncertainty is known."""
+        return self.base.is_sure and self.other.is_sure
+
+    def draws(self, seed: int, index: int) -> Array:
+        """Return logarithms of the ratio that scatter as our knowledge of it."""
+        if self.ratio is not None:
+            return self.ratio.draws(RESAMPLES, (seed, index))
+        return self.other.draws((seed + 1, index)) - self.base.draws((seed, index))
+
+
+def _points(lengths: Sequence[int], values: Sequence[Values]) -> list[_Point]:
+    """Return what there is by growing length."""
     if len(set(lengths)) != len(lengths):
         raise ValueError(f"each length may occur once, not {sorted(lengths)}")
-    points = zip(lengths, values, strict=True)
-    return sorted(
-        ((n, as_positive(np.atleast_1d(v).tolist())) for n, v in points), key=lambda p: p[0]
-    )
+    points = (_point(n, each) for n, each in zip(lengths, values, strict=True))
+    return sorted(points, key=lambda point: point.length)
 
 
-def _beyond_fixed_cost(points: list[tuple[int, Array]], smallest: float) -> list[tuple[int, Array]]:
+def _point(length: int, values: Values) -> _Point:
+    if isinstance(values, float | int | Sequence):
+        samples = np.atleast_1d(np.asarray(values, dtype=np.float64)).tolist()
+        return _Point(length, as_positive(samples), None)
+    return _Point(length, as_positive(values.samples), values)
+
+
+def _beyond_fixed_cost(points: list[_Point], smallest: float) -> list[_Point]:
     """Return the longest tail of a curve in which every median is far above the smallest."""
-    far = [float(np.median(samples)) >= CLEAR * smallest * (1 - 1e-9) for _, samples in points]
+    far = [point.middle >= CLEAR * smallest * (1 - 1e-9) for point in points]
     first = len(far) - far[::-1].index(False) if False in far else 0
     if len(points) - first >= MIN_LENGTHS:
         return points[first:]
     return points[-max(MIN_LENGTHS, math.ceil(len(points) / 2)) :]
-
-
-def _enough(groups: Sequence[Array]) -> bool:
-    return all(len(group) >= MIN_SAMPLES for group in groups)
-
-
-def _log_medians(groups: Sequence[Array], *, seed: int) -> Array:
-    """Return `[resamples, lengths]`: log-medians of resampled groups."""
-    draws = np.empty((RESAMPLES, len(groups)))
-    for i, group in enumerate(groups):
-        draws[:, i] = np.median(resample(group.tolist(), seed=(seed, i)), axis=1)
-    return np.log(draws)
 
 
 def _slope(x: Array, y: Array) -> Array:

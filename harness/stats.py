@@ -1,7 +1,8 @@
 """Robust statistics of raw samples: pure functions, each with its formula and source.
 
-Nothing is trimmed, nothing is imputed. Intervals take samples as independent; whether they are is
-for `harness.diagnostics` to say. Curves over sequence length stand in `harness.scaling`.
+Nothing is trimmed, nothing is imputed. Intervals take samples as independent: use them within one
+launch, `harness.replicates` over several; what samples are like `harness.diagnostics` says. Curves
+over sequence length stand in `harness.scaling`.
 """
 
 from __future__ import annotations

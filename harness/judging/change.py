@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness import stats
+from harness import replicates, stats
 from harness.judging.conditions import forbids
 from harness.schema import Better, Measurement
 from harness.stats import Interval
@@ -30,11 +30,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """Candidate over base, of medians."""
+    """Candidate over base."""
 
-    base: float
+    base: float  # median of all samples
     candidate: float
-    value: float | None  # None: the base is zero and the candidate is not
+    # Of those medians, or of launches, pair by pair. None: the base is zero, the candidate is not
+    value: float | None
     interval: Interval | None  # 95 %; of counted values their range; None: it cannot be told
 
     @property
@@ -59,23 +60,29 @@ class Change:
     judged: bool = True  # whether it counts for the cell's verdict; others only explain
 
 
-def relate(base: Sequence[float], candidate: Sequence[float], unit: str) -> Ratio:
-    """Return the ratio of medians with its interval.
+def relate(base: Measurement, candidate: Measurement) -> Ratio:
+    """Return the ratio of two measurements with its interval.
 
-    Bytes and FLOPs need no repetition: below six samples their interval is the range of all
-    ratios, a single point where nothing varies. Times need six samples on either side.
+    Where both were taken by several launches, the launch is the unit and pairs of one sitting are
+    related to each other (`replicates.ratio`); else it is the ratio of medians.
+
+    Bytes and FLOPs need no repetition: where their samples are too few the interval is the range of
+    all ratios, a single point where nothing varies.
     """
-    before, after = stats.median(base), stats.median(candidate)
-    if min(*base, *candidate) <= 0:
-        same = {*base} == {*candidate} and len({*base}) == 1
+    ours, theirs = base.samples, candidate.samples
+    before, after = stats.median(ours), stats.median(theirs)
+    if min(*ours, *theirs) <= 0:
+        same = {*ours} == {*theirs} and len({*ours}) == 1
         value = after / before if before > 0 else (1.0 if after == before else None)
         return Ratio(
             base=before, candidate=after, value=value, interval=Interval(1, 1) if same else None
         )
-    interval = stats.ratio_interval(base, candidate)
-    if interval is None and unit in REPEATING_UNITS:
-        interval = Interval(min(candidate) / max(base), max(candidate) / min(base))
-    return Ratio(base=before, candidate=after, value=after / before, interval=interval)
+    launched = replicates.ratio(base, candidate)
+    value = after / before if launched is None else launched.value
+    interval = replicates.ratio_interval(base, candidate)
+    if interval is None and base.unit in REPEATING_UNITS:
+        interval = Interval(min(theirs) / max(ours), max(theirs) / min(ours))
+    return Ratio(base=before, candidate=after, value=value, interval=interval)
 
 
 def judge(ratio: Ratio, better: Better, band: float) -> tuple[Verdict, str | None]:
@@ -87,7 +94,7 @@ def judge(ratio: Ratio, better: Better, band: float) -> tuple[Verdict, str | Non
         worse = better == "lower"
         return (Verdict.REGRESSED if worse else Verdict.IMPROVED), "the base is zero"
     if ratio.interval is None:
-        return Verdict.INCONCLUSIVE, "too few samples for an interval"
+        return Verdict.INCONCLUSIVE, "too few launches or samples for an interval"
     noise = Interval(1 / (1 + band), 1 + band)
     if ratio.interval.within(noise):
         return Verdict.UNCHANGED, None
@@ -129,7 +136,7 @@ def change(
         verdict = Verdict.INCOMPARABLE
         reason = f"measured as {instrument(base)} and as {instrument(candidate)}"
     else:
-        ratio = relate(base.samples, candidate.samples, base.unit)
+        ratio = relate(base, candidate)
         verdict, reason = judge(ratio, base.better, band)
         barring = [key for key in differing if forbids(key) == "everything" or not counted(base)]
         if barring:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.codec import canonical, encode
-from harness.schema import PHASES, Cell, Outcome, Result, Run
+from harness.schema import PHASES, Cell, Measurement, Outcome, Result, Run
 
 HEADLINES = ("latency", "peak_memory")  # what a run is judged by first
 REPORTED = (*HEADLINES, "error", "attention_recall")  # what tables show, where it was measured
@@ -23,20 +23,25 @@ class Line:
     cells: Mapping[int, Cell]  # by length, as planned
     results: Mapping[int, Result]  # by length; a planned cell without one has not been run
 
-    def samples(self, length: int, metric: str) -> tuple[float, ...] | None:
-        """Return the samples of a cell that ended well, or None.
+    def measured(self, length: int, metric: str) -> Measurement | None:
+        """Return what was measured of a cell that ended well, or None.
 
         `throughput` is derived: tokens per second, from the latency of each sample.
         """
         result = self.results.get(length)
         if result is None or result.outcome is not Outcome.OK:
             return None
-        return samples(result, metric)
+        return measured(result, metric)
 
-    def curve(self, metric: str) -> dict[int, tuple[float, ...]]:
-        """Return the samples by length where they are positive, so that logarithms exist."""
-        found = {n: self.samples(n, metric) for n in sorted(self.results)}
-        return {n: values for n, values in found.items() if values and min(values) > 0}
+    def samples(self, length: int, metric: str) -> tuple[float, ...] | None:
+        """Return the samples of `measured`, or None."""
+        found = self.measured(length, metric)
+        return None if found is None else found.samples
+
+    def curve(self, metric: str) -> dict[int, Measurement]:
+        """Return what was measured by length where it is positive, so that logarithms exist."""
+        found = {n: self.measured(n, metric) for n in sorted(self.results)}
+        return {n: each for n, each in found.items() if each and min(each.samples) > 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,23 +113,29 @@ def metrics(run: Run, wanted: Sequence[str] = HEADLINES) -> list[str]:
     ]
 
 
-def samples(result: Result, metric: str) -> tuple[float, ...] | None:
-    """Return the samples of one metric of a result whatever its outcome, or None."""
+def measured(result: Result, metric: str) -> Measurement | None:
+    """Return one metric of a result whatever its outcome, or None."""
     if metric == "throughput":
-        steps = samples(result, "latency")
-        if not steps or min(steps) <= 0:
+        latency = measured(result, "latency")
+        if latency is None or min(latency.samples) <= 0:
             return None
-        return tuple(result.cell.tokens * 1e9 / step for step in steps)
-    found = (m.samples for m in result.measurements if m.metric == metric)
-    return next((values for values in found if values), None)
+        rates = tuple(result.cell.tokens * 1e9 / step for step in latency.samples)
+        return replace(latency, metric=metric, better="higher", samples=rates)
+    return next((m for m in result.measurements if m.metric == metric and m.samples), None)
+
+
+def samples(result: Result, metric: str) -> tuple[float, ...] | None:
+    """Return the samples of `measured`, or None."""
+    found = measured(result, metric)
+    return None if found is None else found.samples
 
 
 def unit(run: Run, metric: str) -> str:
     """Return the unit of a metric as the run measured it."""
     if metric == "throughput":
         return "token/s"
-    measured = (m for result in run.results for m in result.measurements if m.metric == metric)
-    return next((m.unit for m in measured), "1")
+    found = (m for result in run.results for m in result.measurements if m.metric == metric)
+    return next((m.unit for m in found), "1")
 
 
 def _shape(cell: Cell) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from harness import frontier, roofline, stats
+from harness import frontier, replicates, roofline, stats
 from harness.codec import canonical
+from harness.replicates import Replicated, Samples
 from harness.roofline import Derived
 from harness.schema import Cell, Measurement, Result, Run
 from harness.storage import arrow
@@ -35,6 +36,7 @@ KINDS = {  # column -> type in pandas; texts repeat and are categories; Int64 ma
     "n": "int64",
     **dict.fromkeys(("value", "lo", "hi"), "float64"),
     "samples": "object",
+    **dict.fromkeys(("launches", "sittings"), "category"),
     **dict.fromkeys(("method", "stop"), "category"),
 }
 COLUMNS = tuple(KINDS)
@@ -48,7 +50,9 @@ def frame(runs: Iterable[Run]) -> DataFrame:
     """Return the table with the columns and types of `KINDS`, whatever the runs hold.
 
     A cell without measurements has one row whose metric is missing (`isna`). `value` is the median
-    and `lo`, `hi` its 95 % interval, NaN below six samples; `samples` is an array of float64.
+    and `lo`, `hi` its 95 % interval (`replicates.interval`), NaN where it cannot be told; `samples`
+    is an array of float64; `launches` and `sittings` say how they came about
+    (`replicates.of_words`).
     `throughput` (token/s) is derived from each `latency`; rates, MFU and roofline figures follow
     from `harness.roofline`. Texts are categories; those that are missing are NaN.
     """
@@ -100,21 +104,28 @@ def _measured(measurement: Measurement) -> Row:
     unit, divisor = SI.get(measurement.unit, (measurement.unit, 1.0))
     samples = tuple(sample / divisor for sample in measurement.samples)
     row: Row = {"metric": measurement.metric, "unit": unit, "better": measurement.better}
-    return row | _summary(samples) | {"method": measurement.method, "stop": measurement.stop}
+    row |= {"method": measurement.method, "stop": measurement.stop}
+    return row | _summary(samples, measurement)
 
 
 def _throughput(latency: Measurement, tokens: int) -> Row:
     samples = tuple(tokens / (sample / SI["ns"][1]) for sample in latency.samples)
     row: Row = {"metric": "throughput", "unit": "token/s", "better": "higher"}
-    return row | _summary(samples) | {"method": latency.method, "stop": latency.stop}
+    row |= {"method": latency.method, "stop": latency.stop}
+    return row | _summary(samples, latency)
 
 
 def _derived(derived: Derived) -> Row:
     row: Row = {"metric": derived.metric, "unit": derived.unit, "better": derived.better}
-    return row | _summary(derived.samples) | {"method": derived.method, "stop": ""}
+    return row | {"method": derived.method, "stop": ""} | _summary(derived.samples, derived)
 
 
-def _summary(samples: tuple[float, ...]) -> Row:
-    lo, hi = stats.median_interval(samples) or (NAN, NAN) if samples else (NAN, NAN)
+def _summary(samples: Sequence[float], source: Replicated | None = None) -> Row:
+    """Return the columns of samples that were taken as those of their source."""
+    values = Samples(samples=samples)
+    if source is not None:
+        values = replace(values, launches=source.launches, sittings=source.sittings)
+    lo, hi = replicates.interval(values) or (NAN, NAN) if samples else (NAN, NAN)
     value = stats.median(samples) if samples else NAN
-    return {"n": len(samples), "value": value, "lo": lo, "hi": hi, "samples": samples}
+    row: Row = {"n": len(samples), "value": value, "lo": lo, "hi": hi, "samples": samples}
+    return row | dict(zip(("launches", "sittings"), values.words, strict=True))

@@ -109,11 +109,11 @@ def _lead(panel: Panel, length: int, metric: str) -> str:
 def _first(panel: Panel, length: int, metric: str) -> tuple[str, ...]:
     """Return the winner at a length, and those from whom it cannot be told apart."""
     ranked = _ranked(panel, length, metric)
-    best = ranked[0].samples(length, metric) or ()
+    found = [line.measured(length, metric) for line in ranked]
     ties = [
         line.label
-        for line in ranked[1:]
-        if not relate(best, line.samples(length, metric) or (), UNITS[metric]).shown
+        for line, own in zip(ranked, found, strict=True)
+        if found[0] and own and not relate(found[0], own).shown
     ]
     names = {ranked[0].label, *ties}
     return tuple(line.label for line in panel.lines if line.label in names)
@@ -171,7 +171,7 @@ def _crossing(panel: Panel, line: Line, metric: str) -> str:
     both = [n for n in own if n in base]
     if not both:
         return "at no length in common"
-    ratios = {n: relate(base[n], own[n], UNITS[metric]) for n in both}
+    ratios = {n: relate(base[n], own[n]) for n in both}
     last, found = both[-1], find_crossover(panel, line, metric)
     if found is None:
         ahead = [n for n, r in ratios.items() if r.shown and r.candidate < r.base]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from harness import diagnostics, stats
+from harness import diagnostics, replicates, stats
 from harness.codec import encode
 from harness.compare import CellComparison, Comparison
 from harness.judging.change import Change, Ratio
@@ -151,8 +151,8 @@ def _measured(measurement: Measurement) -> tuple[str, ...]:
     step = units.scale([found.median], measurement.unit)
     name = f" {step.name}" if step.name else ""
     bounds = "-"
-    if found.interval:
-        bounds = f"{step.text(found.interval.lo)} to {step.text(found.interval.hi)}{name}"
+    if reach := replicates.interval(measurement):
+        bounds = f"{step.text(reach.lo)} to {step.text(reach.hi)}{name}"
     spread = [
         step.text(value) + name for value in (found.minimum, found.q3 - found.q1, found.maximum)
     ]

@@ -14,8 +14,10 @@ from harness.telling import units, words
 
 UNCERTAIN = (
     "~ no difference from the baseline can be shown: the 95 % interval of the ratio includes 1, "
-    "or there are too few samples"
+    "or there are too few launches or samples"
 )
+
+PAIRED = "pairs of launches that were timed in turns of some milliseconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ def sheets(run: Run, wanted: Sequence[str] = REPORTED) -> list[Sheet]:
         for metric in metrics(run, wanted):
             found.append(medians(panel, metric, unit(run, metric)))
             if metric in HEADLINES:
-                found.append(growth(panel, metric, unit(run, metric)))
+                found.append(growth(panel, metric))
     return found
 
 
@@ -56,10 +58,7 @@ def medians(panel: Panel, metric: str, unit_name: str) -> Sheet:
     rows = tuple(
         (
             line.label,
-            *(
-                _cell(line, n, metric, scales[n]) + _ratio(panel, line, n, metric, unit_name)
-                for n in scales
-            ),
+            *(_cell(line, n, metric, scales[n]) + _ratio(panel, line, n, metric) for n in scales),
         )
         for line in panel.lines
     )
@@ -67,15 +66,17 @@ def medians(panel: Panel, metric: str, unit_name: str) -> Sheet:
     title = f"{name} [{shared.name}]" if one and shared.name else name
     heads = (units.length(n) if one else f"{units.length(n)} [{scales[n].name}]" for n in scales)
     notes = (f"median; in brackets the ratio to {panel.baseline.label} at that length",)
+    if any(m.sittings for line in panel.lines for m in line.curve(metric).values()):
+        notes = (f"{notes[0]}, from {PAIRED}",)
     if any("~" in text for row in rows for text in row[1:]):
         notes += (UNCERTAIN,)
     return Sheet(title=f"{panel.title}: {title}", header=("", *heads), rows=rows, notes=notes)
 
 
-def growth(panel: Panel, metric: str, unit_name: str) -> Sheet:
+def growth(panel: Panel, metric: str) -> Sheet:
     """Return, per contender, the fitted exponent and where it crosses the baseline."""
     rows = tuple(
-        (line.label, *_exponent(line, metric), crossing(panel, line, metric, unit_name))
+        (line.label, *_exponent(line, metric), crossing(panel, line, metric))
         for line in panel.lines
     )
     note = (
@@ -89,7 +90,7 @@ def growth(panel: Panel, metric: str, unit_name: str) -> Sheet:
     return Sheet(title=title, header=header, rows=rows, notes=(note,))
 
 
-def crossing(panel: Panel, line: Line, metric: str, unit_name: str) -> str:
+def crossing(panel: Panel, line: Line, metric: str) -> str:
     """Return in words the length from which a line stays below the baseline."""
     if line is panel.baseline:
         return "baseline"
@@ -106,8 +107,7 @@ def crossing(panel: Panel, line: Line, metric: str, unit_name: str) -> str:
     if found.changes > 1:
         start += f"; the order changes {found.changes} times"
     last = lengths[-1]
-    base, values = panel.baseline.curve(metric)[last], line.curve(metric)[last]
-    sure = relate(base, values, unit_name).shown
+    sure = relate(panel.baseline.curve(metric)[last], line.curve(metric)[last]).shown
     return start if sure else f"{start}; within noise at {units.length(last)}"
 
 
@@ -138,12 +138,12 @@ def _cell(line: Line, length: int, metric: str, scale: units.Scale) -> str:
     return _absence(line, length) if values is None else scale.text(stats.median(values))
 
 
-def _ratio(panel: Panel, line: Line, length: int, metric: str, unit_name: str) -> str:
+def _ratio(panel: Panel, line: Line, length: int, metric: str) -> str:
     """Return the ratio to the baseline in brackets, or nothing where there is none."""
-    base, values = panel.baseline.samples(length, metric), line.samples(length, metric)
-    if line is panel.baseline or base is None or values is None:
+    base, own = panel.baseline.measured(length, metric), line.measured(length, metric)
+    if line is panel.baseline or base is None or own is None:
         return ""
-    ratio = relate(base, values, unit_name)
+    ratio = relate(base, own)
     if ratio.value is None:
         return ""
     sure = ratio.shown or ratio.interval == (1, 1)

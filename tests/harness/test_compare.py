@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.compare import compare_results, compare_runs
 from harness.judging.change import Ratio, Verdict, change, judge, relate
 from harness.judging.conditions import forbids
-from harness.schema import Measurement, Outcome, Protocol
+from harness.schema import Measurement, Outcome, Protocol, Unit
 from harness.stats import Interval
 
 STEADY = tuple(range(1_000_000, 1_000_010))
@@ -248,21 +248,47 @@ def test_a_result_of_an_unknown_environment_is_incomparable(
     assert cell.reason == "latency: other an unknown environment"
 
 
+def values(*samples: float, unit: Unit = "byte", **changes) -> Measurement:
+    return Measurement(metric="any", unit=unit, better="lower", samples=samples, **changes)
+
+
 def test_zero_is_compared_without_a_ratio() -> None:
-    assert relate([0], [0], "byte") == Ratio(
+    assert relate(values(0), values(0)) == Ratio(
         base=0, candidate=0, value=1.0, interval=Interval(1, 1)
     )
-    grown = relate([0], [5], "byte")
+    grown = relate(values(0), values(5))
     assert grown.value is None
     assert grown.shown
     assert judge(grown, "lower", 0.01) == (Verdict.REGRESSED, "the base is zero")
 
 
 def test_counts_of_a_few_samples_have_the_range_of_ratios_as_interval() -> None:
-    assert relate([10, 20], [20, 40], "byte").interval == (1.0, 4.0)
-    assert relate([10], [20], "flop").interval == (2.0, 2.0)
-    assert relate([10], [20], "ns").interval is None
-    assert relate([10] * 3, [20] * 3, "ns").interval is None
+    assert relate(values(10, 20), values(20, 40)).interval == (1.0, 4.0)
+    assert relate(values(10, unit="flop"), values(20, unit="flop")).interval == (2.0, 2.0)
+    assert relate(values(10, unit="ns"), values(20, unit="ns")).interval is None
+    few = relate(values(*[10] * 3, unit="ns"), values(*[20] * 3, unit="ns"))
+    assert few.interval is None
+
+
+def test_pairs_of_one_sitting_are_related_to_each_other() -> None:
+    """The machine is twice and four times as slow in later launches; the ratio is 1.1 in each."""
+    paired = {"unit": "ns", "launches": (3, 3, 3), "sittings": ("x", "y", "z")}
+    base = [10.0, 10.0, 11.0, 20.0, 20.0, 22.0, 40.0, 40.0, 44.0]
+    found = relate(values(*base, **paired), values(*(1.1 * x for x in base), **paired))
+    assert found.value == pytest.approx(1.1)
+    assert found.interval == pytest.approx((1.1, 1.1))
+    assert found.base == 20.0
+    others = {**paired, "sittings": ("u", "v", "w")}
+    apart = relate(values(*base, **paired), values(*(1.1 * x for x in base), **others)).interval
+    assert apart is not None
+    assert apart.lo < 0.5
+    assert apart.hi > 2
+
+
+def test_one_launch_against_several_has_a_ratio_and_no_interval() -> None:
+    several = values(*[10.0] * 20, unit="ns", launches=(10, 10))
+    found = relate(values(*[20.0] * 20, unit="ns"), several)
+    assert (found.value, found.interval) == (0.5, None)
 
 
 def test_cells_without_a_judged_metric_are_missing(make_cell, make_result) -> None:

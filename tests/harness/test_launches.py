@@ -165,17 +165,31 @@ def test_apart_and_on_cuda_everybody_is_alone(make_cell, changes: dict) -> None:
     assert [len(each) for each in launches.companies(jobs, results)] == [1, 1]
 
 
-def test_a_company_that_does_not_fit_into_memory_is_split(make_cell) -> None:
-    jobs = company(make_cell, *({"contender": name} for name in "abcd"))
-    sizes = dict(zip("abcd", (30, 30, 50, 5), strict=True))
+def sat(make_cell, sizes: dict[str, int], baseline: str | None = None) -> list[list[str]]:
+    """Who sits together of contenders that filled so much of 100 bytes."""
+    jobs = company(make_cell, *({"contender": name} for name in sizes))
     results = {
         job.cell.id: untimed(
             job.cell, resident_bytes=sizes[job.cell.contender], available_bytes=100
         )
         for job in jobs
     }
-    found = launches.companies(jobs, results)
-    assert [[job.cell.contender for job in each] for each in found] == [["a", "b"], ["c", "d"]]
+    found = launches.companies(jobs, results, baseline)
+    return [[job.cell.contender for job in each] for each in found]
+
+
+def test_a_company_that_does_not_fit_into_memory_is_split(make_cell) -> None:
+    sizes = {"a": 30, "b": 30, "c": 50, "d": 5}
+    assert sat(make_cell, sizes) == [["a", "b"], ["c", "d"]]
+    assert sat(make_cell, sizes, "d") == [["d", "a"], ["d", "b"], ["d", "c"]]
+    assert sat(make_cell, {"a": 90}) == [["a"]]
+
+
+def test_the_baseline_sits_with_each_part_of_a_large_company(make_cell) -> None:
+    names = dict.fromkeys("abcdefghi", 1)
+    assert sat(make_cell, names) == [list("abcdef"), list("ghi")]
+    assert sat(make_cell, names, "c") == [list("cabdef"), list("cghi")]
+    assert sat(make_cell, names, "elsewhere") == [list("abcdef"), list("ghi")]
 
 
 class Notes:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.replicates import Samples
 from harness.scaling import Crossover, Exponent, crossover, fit_exponent
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
@@ -26,6 +27,17 @@ def crossed(*arguments) -> Crossover:
 
 def noisy(value: float, n: int = 10, spread: float = 0.01, seed: int = 0) -> list[float]:
     return (value * np.random.default_rng(seed).lognormal(sigma=spread, size=n)).tolist()
+
+
+def launched(
+    value: float, luck: float, names: str = "", seed: int = 0, weather: float = 0.0
+) -> Samples:
+    """Five launches of twenty samples, which differ by their luck and little within one."""
+    generator = np.random.default_rng(seed)
+    shared = weather * np.random.default_rng(99).standard_normal(5)
+    levels = math.log(value) + luck * generator.standard_normal(5) + shared
+    samples = np.exp(np.repeat(levels, 20) + 0.001 * generator.standard_normal(100))
+    return Samples(samples=samples.tolist(), launches=(20,) * 5, sittings=tuple(names))
 
 
 @settings(max_examples=30)
@@ -158,3 +170,38 @@ def test_curves_that_touch_zero_or_repeat_a_length_are_refused() -> None:
         fit_exponent(LENGTHS, [0.0] * 6)
     with pytest.raises(ValueError, match="each length may occur once"):
         crossover([1, 1], [1.0, 1.0], [2.0, 2.0])
+
+
+def test_the_luck_of_launches_widens_exponents_and_crossings_where_samples_are_many() -> None:
+    calm, lucky = (
+        fitted(LENGTHS, [launched(n**1.5, luck, seed=i) for i, n in enumerate(LENGTHS)])
+        for luck in (0.002, 0.1)
+    )
+    assert lucky.method == "bootstrap"
+    assert lucky.hi - lucky.lo > 10 * (calm.hi - calm.lo)
+    assert lucky.lo < 1.5 < lucky.hi
+    base = [launched(n**2 / 2000, 0.002, seed=50 + i) for i, n in enumerate(LENGTHS)]
+    spans = []
+    for luck in (0.002, 0.1):
+        other = [launched(float(n), luck, seed=i) for i, n in enumerate(LENGTHS)]
+        found = crossed(LENGTHS, base, other)
+        assert found.lo is not None
+        assert found.hi is not None
+        spans.append(found.hi - found.lo)
+    assert spans[1] > 5 * spans[0]
+
+
+def test_pairs_of_a_sitting_cross_as_pairs() -> None:
+    """The weather of a sitting is a third of the values; pairs do not see it."""
+    curves = [
+        [launched(f(n), 0.002, names, seed=i + 10 * k, weather=0.3) for i, n in enumerate(LENGTHS)]
+        for k, f in enumerate((lambda n: n**2 / 2000, lambda n: 1.0 * n))
+        for names in ("abcde",)
+    ]
+    found = crossed(LENGTHS, *curves)
+    assert found.lo is not None
+    assert found.hi is not None
+    assert 1950 < found.lo < 2000 < found.hi < 2060
+    strangers = [Samples(samples=p.samples, launches=p.launches) for p in curves[1]]
+    loose = crossed(LENGTHS, curves[0], strangers)
+    assert loose.lo is None or loose.lo < 1700
