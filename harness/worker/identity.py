@@ -18,7 +18,7 @@ from models.variant import Variant
 # is not listed promises no particular kernel.
 PATTERNS: Mapping[str, str] = {
     "flash": r"flash",
-    "triton": r"triton|_kernel\b|_(fwd|bwd)_",
+    "triton": r"lsh_attention_fwd",  # our kernels; not whatever torch.compile makes by Triton
     "flex": r"flex_attention|triton_tem",
 }
 

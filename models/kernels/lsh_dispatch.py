@@ -44,9 +44,14 @@ from models.kernels.lsh_options import LSHOptions
 from models.kernels.lsh_plan import LSHPlan
 from models.unsupported import Unsupported
 
-MODULES: Mapping[str, str] = MappingProxyType({"chunked": "models.kernels.lsh_chunked"})
+MODULES: Mapping[str, str] = MappingProxyType(
+    {
+        "chunked": "models.kernels.lsh_chunked",
+        "triton": "models.kernels.lsh_triton",
+    }
+)
 # What `auto` tries in turn, by type of device; the last one takes every call.
-PREFERRED: Mapping[str, tuple[str, ...]] = MappingProxyType({"cuda": ("chunked",)})
+PREFERRED: Mapping[str, tuple[str, ...]] = MappingProxyType({"cuda": ("triton", "chunked")})
 ELSEWHERE = ("chunked",)
 
 
@@ -114,11 +119,16 @@ def find(name: str) -> Impl:
     Raises:
         Unsupported: this machine cannot run it.
     """
-    impl = cast("Impl", importlib.import_module(MODULES[name]))
+    impl = _module(name)
     reason = impl.missing()
     if reason is not None:
         raise Unsupported(f"{name}: {reason}")
     return impl
+
+
+def runs_here(name: str) -> bool:
+    """Tell whether this machine can run an impl at all."""
+    return name not in MODULES or _module(name).missing() is None
 
 
 def require(name: str, call: Call, options: LSHOptions) -> Impl:
@@ -138,7 +148,11 @@ def choose(call: Call, options: LSHOptions) -> str:
     """Return the impl that `auto` stands for: the first preferred one that computes the call."""
     names = PREFERRED.get(call.device, ELSEWHERE)
     for name in names[:-1]:
-        impl = cast("Impl", importlib.import_module(MODULES[name]))
+        impl = _module(name)
         if impl.missing() is None and impl.refuse(call, options) is None:
             return name
     return names[-1]
+
+
+def _module(name: str) -> Impl:
+    return cast("Impl", importlib.import_module(MODULES[name]))

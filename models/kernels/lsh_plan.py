@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from models.kernels.region import region
 
+FUSED_DIMS = (16, 32, 64, 128, 256)  # head dimensions of the fused hash
 UNFACTORISED = 128  # the largest bucket count that is hashed in one piece
 
 
@@ -72,11 +74,22 @@ def make_plan(
     """Hash vectors and sort them by (bucket, position) in each round.
 
     Padding gets a bucket of its own behind all others: it fills no chunk before the last token.
+    On CUDA fused kernels do it where triton is installed, for whichever impl attends: all impls on
+    a device get the same plan.
     """
+    if fused(x):
+        kernels = importlib.import_module("models.kernels.triton_plan")  # imports triton
+        return kernels.make_plan(x, rotations, factors, mask)
     bucket = hash_vectors(x, rotations, factors)
     if mask is not None:
         bucket = bucket.masked_fill(~mask[:, None, None, :], math.prod(factors))
     return sorted_by(bucket)
+
+
+def fused(x: Float[Tensor, "b h t d"]) -> bool:
+    """Tell whether fused kernels hash and sort these vectors."""
+    fits = x.shape[-1] in FUSED_DIMS
+    return x.is_cuda and fits and importlib.util.find_spec("triton") is not None
 
 
 def hash_vectors(

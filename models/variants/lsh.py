@@ -50,9 +50,10 @@ class LSHAttention(Attention):
     Rotations are the seed's; with `redraw`, training draws new ones at each forward, as the
     authors do, and the number of draws is part of the module's state.
 
-    impls: `chunked`, blocks of chunk x window, memory linear in N; `reference`, the same sums
-    over all pairs, `+ log n` for a key met n times, some rows at a time. `auto` chooses at each
-    call by device, length and head dimension, and `ran` tells what it chose.
+    impls: `chunked`, blocks of chunk x window, memory linear in N; `triton`, the same in fused
+    kernels on CUDA; `reference`, the same sums over all pairs, `+ log n` for a key met n times,
+    some rows at a time. `auto` chooses at each call by device, length and head dimension, and
+    `ran` tells what it chose.
 
     Raises:
         ValueError: `strict` and not causal.
@@ -70,6 +71,7 @@ class LSHAttention(Attention):
         self.scale = 1 / math.sqrt(head_dim) if options.logit_scale == "sqrt_d" else 1.0
         self.impl = impl
         self.ran: str | None = None  # the impl of the last call: what `auto` stood for
+        self._drawn: tuple[tuple[Any, ...], Tensor] | None = None
         if impl not in {AUTO, REFERENCE}:
             lsh_dispatch.find(impl)
         if options.redraw:
@@ -189,20 +191,26 @@ class LSHAttention(Attention):
         return (self.options.seed + STRIDE * int(self.draws)) % 2**32
 
     def _draw(self, q: Tensor, seed: int) -> Tensor:
-        return draw_rotations(
-            heads=q.shape[1],
-            dim=q.shape[3],
-            rounds=self.options.hashes,
-            factors=self.options.factors(q.shape[2]),
-            seed=seed,
-        )
+        # Kept until another is asked for: drawing anew would make a CUDA device wait for the CPU.
+        factors = self.options.factors(q.shape[2])
+        key = (seed, q.device, q.shape[1], q.shape[3], tuple(factors))
+        if self._drawn is None or self._drawn[0] != key:
+            rotations = draw_rotations(
+                heads=q.shape[1],
+                dim=q.shape[3],
+                rounds=self.options.hashes,
+                factors=factors,
+                seed=seed,
+            )
+            self._drawn = (key, rotations.to(q.device))
+        return self._drawn[1]
 
     def _factors(self, length: int) -> list[int]:
         return self.options.factors(length) if self.options.hashed(length) else []
 
     def _sort(self, q: Tensor, mask: Tensor | None) -> SortedRounds:
         factors = self._factors(q.shape[2])
-        rotations = self._draw(q, self.options.seed).to(q.device) if factors else None
+        rotations = self._draw(q, self.options.seed) if factors else None
         return SortedRounds.of(self.plan(q, mask, rotations), factors, rotations)
 
     def _by_rows(self, q: Tensor, v: Tensor, plan: LSHPlan, mask: Tensor | None) -> Tensor:
@@ -278,7 +286,7 @@ def choose(
 VARIANT = Variant(
     module=LSHAttention,
     options=LSHOptions,
-    impls=("chunked", "reference"),
+    impls=("chunked", "triton", "reference"),
     choose=choose,
     cost=cost,
     causal=True,

@@ -28,7 +28,7 @@ def test_a_silent_fall_back_is_wrong_and_names_what_ran() -> None:
     [
         ("flash", "void flash::flash_fwd_kernel<Flash_fwd_kernel_traits<64, 128>>"),
         ("flex", "triton_tem_fused_flex_attention_0"),
-        ("triton", "_lsh_fwd_kernel"),
+        ("triton", "lsh_attention_fwd_kernel"),
     ],
 )
 def test_the_kernels_of_a_gpu_are_known_by_their_names(impl: str, kernel: str) -> None:
