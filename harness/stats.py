@@ -50,7 +50,6 @@ class Summary:
     q3: float
     maximum: float
     mad: float  # median absolute deviation, not scaled
-    interval: Interval | None  # of the median, 95 %; None for fewer than six samples
 
 
 def median(samples: Sequence[float]) -> float:
@@ -81,7 +80,8 @@ def quartiles(samples: Sequence[float]) -> tuple[float, float, float]:
 
 def iqr(samples: Sequence[float]) -> float:
     """Return the interquartile range, q3 - q1."""
-    return quartiles(samples)[2] - quartiles(samples)[0]
+    q1, _, q3 = quartiles(samples)
+    return q3 - q1
 
 
 def mad(samples: Sequence[float]) -> float:
@@ -193,16 +193,8 @@ def geometric_mean(ratios: Sequence[float]) -> float:
 def summarize(samples: Sequence[float]) -> Summary:
     """Return the summary of one measurement's samples."""
     q1, middle, q3 = quartiles(samples)
-    return Summary(
-        n=len(samples),
-        minimum=min(samples),
-        q1=q1,
-        median=middle,
-        q3=q3,
-        maximum=max(samples),
-        mad=mad(samples),
-        interval=median_interval(samples),
-    )
+    ends = {"minimum": min(samples), "maximum": max(samples)}
+    return Summary(n=len(samples), q1=q1, median=middle, q3=q3, mad=mad(samples), **ends)
 
 
 def as_samples(samples: Sequence[float]) -> Array:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from harness.codec import encode
-from harness.schema import Cell, Job, Outcome
+from harness.schema import Cell, Job, Outcome, Seat
 from harness.worker import apart, failure
 from harness.worker.audit import audit
 from harness.worker.clock import Clock
 from harness.worker.identity import PATTERNS, identify
 from harness.worker.limits import resident_bytes
-from harness.worker.metric import METRICS, Bench, Metric
+from harness.worker.metric import METRICS, Bench, Findings, Metric
 from harness.worker.proof import Proof, prove
 from harness.worker.sampling import share
 from harness.worker.turns import Turns, take
@@ -63,6 +63,10 @@ def _ends_well(work: Callable[[], None], emit: Emit) -> bool:
 
 
 def _passes(job: Job, emit: Emit, stage: Callable[[str, Callable[[], None]], None]) -> None:
+    openings = [opening for n in job.metrics if (opening := METRICS.load(n).opening)]
+    if job.cell.device == "cuda" and job.launch == 0 and openings:
+        work = partial(_open, openings, job, emit)
+        stage("first_call", partial(apart.run, partial(_ends_well, work, emit)))
     emit({"stage": "build"})
     turns = take(job.seat)
     if job.seat is not None:
@@ -75,6 +79,12 @@ def _passes(job: Job, emit: Emit, stage: Callable[[str, Callable[[], None]], Non
     for name, work in _ordered(job, subject, turns, emit):
         stage(name, work)
     emit({"facts": {"resident_bytes": resident_bytes()}})
+
+
+def _open(openings: Sequence[Callable[[Bench], Findings]], job: Job, emit: Emit) -> None:
+    """Measure what only a process can that has done nothing yet."""
+    for opening in openings:
+        _tell(opening(Bench(job=job)), emit)
 
 
 def _ordered(
@@ -137,13 +147,19 @@ def _collect(metric: Metric, job: Job, turns: Turns, emit: Emit) -> None:
         found = metric.collect(Bench(job=job, tell=lambda words: emit({"stage": words})))
     else:
         found = metric.collect(Bench(job=replace(job, protocol=share(job.protocol)), turns=turns))
-    seat = job.seat if metric.repeats else None
+    if not metric.repeats:
+        _tell(found, emit)
+        return
+    _tell(replace(found, facts={**found.facts, "launches": 1}), emit, job.seat)
+    if job.seat:
+        emit({"patience_s": job.protocol.timeout_s})
+
+
+def _tell(found: Findings, emit: Emit, seat: Seat | None = None) -> None:
     for one in found.measurements:
         place = {"launches": (len(one.samples),), "sittings": (seat.sitting,)} if seat else {}
         emit({"measurement": encode(replace(one, **place))})
-    emit({"facts": {**found.facts, **({"launches": 1} if metric.repeats else {})}})
-    if seat:
-        emit({"patience_s": job.protocol.timeout_s})
+    emit({"facts": dict(found.facts)})
 
 
 def _summary(proof: Proof) -> dict[str, Any]:

@@ -63,3 +63,5 @@ class Metric:
     headline: str  # the measurement that tables show and gates judge
     pristine: bool = False  # must run in a process whose heap nothing else has used
     repeats: bool = False  # each of the protocol's launches takes it
+    # Taken on CUDA before anything else, in a process that has compiled nothing yet
+    opening: Callable[[Bench], Findings] | None = None

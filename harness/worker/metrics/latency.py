@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from harness.schema import Measurement
-from harness.worker.device_latency import on_cuda
+from harness.worker.device_latency import first_call, on_cuda
 from harness.worker.disturbance import Machine, disturbance
 from harness.worker.host_timing import time_host
 from harness.worker.metric import Bench, Findings, Metric
@@ -61,4 +61,4 @@ def _on_cpu(bench: Bench) -> Findings:
     )
 
 
-METRIC = Metric(collect=collect, headline="latency", repeats=True)
+METRIC = Metric(collect=collect, headline="latency", repeats=True, opening=first_call)

@@ -1,4 +1,5 @@
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ from harness.schema import Protocol
 from harness.worker import workload
 from harness.worker.clock import Clock
 from harness.worker.clocks import Clocks, ClockState
+from harness.worker.device_latency import first_call
 from harness.worker.metric import Bench
 from harness.worker.metrics.latency import collect
 from harness.worker.nvml import Session
@@ -67,12 +69,24 @@ def measured(job):
     return measure
 
 
-def test_cold_hot_host_and_first_call_are_figures_of_their_own(measured) -> None:
+def test_the_first_call_is_one_step_of_a_fresh_network_and_the_wait_for_it(job) -> None:
+    work, log = workload.build(job()), []
+    bench = Bench(
+        job=job(device="cuda"),
+        build=lambda _: replace(work, step=lambda: log.append("step")),
+        cuda=SimpleNamespace(synchronize=lambda: log.append("wait")),
+        clock=Clock(wall_ns=lambda: log.append("clock") or 1000 * len(log)),
+    )
+    (first,) = first_call(bench).measurements
+    assert log == ["wait", "clock", "step", "wait", "clock"]
+    assert (first.metric, first.samples, first.stop) == ("latency_first", (3000,), "single")
+
+
+def test_cold_hot_and_host_are_figures_of_their_own(measured) -> None:
     found, facts = measured()
-    assert set(found) == {"latency", "latency_hot", "latency_host", "latency_first"}
+    assert set(found) == {"latency", "latency_hot", "latency_host"}
     assert set(found["latency"].samples) == {2_500_000}
     assert found["latency"].warmups
-    assert len(found["latency_first"].samples) == 1
     assert all(m.stop in STOPS and m.unit == "ns" and m.method for m in found.values())
     assert facts["graph_unavailable"] == "this torch has no CUDA graphs"
     assert facts["launch_bound"] in {True, False}

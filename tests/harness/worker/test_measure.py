@@ -8,6 +8,7 @@ import pytest
 
 from harness.referee import Referee
 from harness.schema import Outcome, Seat
+from harness.worker import apart
 from harness.worker.measure import measure
 
 
@@ -37,6 +38,30 @@ def test_a_later_launch_only_times_and_proves_after_it_with_a_seed_of_its_own(jo
         assert stages == ["build", "latency", "proof_after"]
         assert facts["launches"] == 1
         assert isinstance(facts["wall_over_cpu"], list)
+
+
+@pytest.mark.parametrize(
+    ("launch", "metrics", "expected"),
+    [(0, ("latency",), "first_call"), (1, ("latency",), "build"), (0, ("flops",), "build")],
+)
+def test_on_cuda_the_first_call_comes_before_whatever_compiles(
+    job, monkeypatch, launch: int, metrics: tuple, expected: str
+) -> None:
+    """Here, without a device, it is also the pass that finds this out, in its own process."""
+    forked = []
+
+    def apart_run(ends_well) -> None:
+        forked.append(True)
+        if not ends_well():
+            raise apart.ToldError
+
+    monkeypatch.setattr(apart, "run", apart_run)
+    monkeypatch.setattr("harness.worker.device.devices", lambda: ["cpu"])
+    events: list[dict] = []
+    measure(job(metrics=metrics, launch=launch, device="cuda"), events.append)
+    assert [e["stage"] for e in events if "stage" in e] == [expected]
+    assert [e["outcome"] for e in events if "outcome" in e] == [Outcome.UNSUPPORTED]
+    assert len(forked) == (expected == "first_call")
 
 
 def test_a_cell_that_is_not_timed_counts_no_launches(job) -> None:
