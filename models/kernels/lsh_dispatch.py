@@ -48,6 +48,7 @@ MODULES: Mapping[str, str] = MappingProxyType(
     {
         "chunked": "models.kernels.lsh_chunked",
         "triton": "models.kernels.lsh_triton",
+        "flex": "models.kernels.lsh_flex",
     }
 )
 # What `auto` tries in turn, by type of device; the last one takes every call.

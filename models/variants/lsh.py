@@ -51,9 +51,9 @@ class LSHAttention(Attention):
     authors do, and the number of draws is part of the module's state.
 
     impls: `chunked`, blocks of chunk x window, memory linear in N; `triton`, the same in fused
-    kernels on CUDA; `reference`, the same sums over all pairs, `+ log n` for a key met n times,
-    some rows at a time. `auto` chooses at each call by device, length and head dimension, and
-    `ran` tells what it chose.
+    kernels on CUDA; `flex`, by FlexAttention on CUDA; `reference`, the same sums over all pairs,
+    `+ log n` for a key met n times, some rows at a time. `auto` chooses at each call by device,
+    length and head dimension, and `ran` tells what it chose.
 
     Raises:
         ValueError: `strict` and not causal.
@@ -286,7 +286,7 @@ def choose(
 VARIANT = Variant(
     module=LSHAttention,
     options=LSHOptions,
-    impls=("chunked", "triton", "reference"),
+    impls=("chunked", "triton", "flex", "reference"),
     choose=choose,
     cost=cost,
     causal=True,

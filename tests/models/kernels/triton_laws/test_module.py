@@ -74,3 +74,22 @@ def test_auto_is_triton_on_a_device_where_it_can_be() -> None:
     module(q, q, q)
     assert module.ran == "triton"
     assert lsh_dispatch.runs_here("triton")
+
+
+@pytest.mark.skipif(not ON_DEVICE, reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("causal", [True, False])
+def test_flex_attention_and_our_kernels_agree(dtype: torch.dtype, causal: bool) -> None:
+    q, v, weight = torch.randn(3, 1, 2, 1000, 64, generator=torch.Generator().manual_seed(5))
+    mask = torch.rand(1, 1000, generator=torch.Generator().manual_seed(6)) > 0.2
+    options = LSHOptions(logit_scale="sqrt_d")
+    results = []
+    for impl, kind in (("triton", dtype), ("flex", dtype), ("reference", torch.float64)):
+        module = LSHAttention(options, causal=causal, impl=impl, head_dim=64).to(DEVICE)
+        leaves = [x.to(DEVICE, dtype).to(kind).requires_grad_() for x in (q, v)]
+        out = module(leaves[0], leaves[0], leaves[1], mask.to(DEVICE))
+        gradients = torch.autograd.grad(out, leaves, weight.to(DEVICE, kind))
+        results.append([out.detach(), *gradients])
+    exact = results.pop()
+    for found in results:
+        assert max(errors(found, exact)) <= (1.5e-2 if dtype.itemsize == 2 else 2e-3)  # TF32 there
