@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
+from dashboard.looks import PLAIN, Style
 from harness import replicates, scaling
 from harness.scaling import Crossover, Exponent
 
 Row = dict[str, Any]
+Table = Any  # a DataFrame: pandas types its operators so that nothing can be said of results
+# Columns that say which run and curve a cell belongs to, and where on it.
+IDENTITY = (
+    *("run_id", "suite", "created_at", "cell_id", "contender", "entry", "model", "attention"),
+    *("impl", "options", "phase", "seq_len", "tokens"),
+)
 # Columns in which the cells of one curve must agree, beside contender, phase and seq_len.
 SETTINGS = (
     *("device", "dtype", "batch", "d_model", "heads", "d_ff", "layers", "vocab"),
-    *("causal", "threads", "data", "seed"),
+    *("causal", "threads", "data", "seed", "memory_bytes"),
 )
 
 
@@ -46,7 +54,8 @@ class Curve:
     """One contender over sequence length."""
 
     contender: str
-    slot: int  # place in the suite, which fixes its look; the first is the baseline
+    style: Style
+    is_baseline: bool
     points: tuple[Point, ...]  # by growing length
     failures: tuple[Failure, ...]
     lengths: tuple[int, ...]  # all that have an answer, measured or failed
@@ -94,7 +103,7 @@ class Chart:
         return [min(n), max(n)] if n else []
 
 
-def records(table: pd.DataFrame) -> list[Row]:
+def records(table: Table) -> list[Row]:
     """Return the rows of `store.frame` as plain values; what is missing is None."""
     plain = table.astype(object)
     numbers = table.select_dtypes("float64").columns  # of these, what is missing is NaN
@@ -111,38 +120,75 @@ def metrics(rows: Sequence[Row]) -> list[str]:
     return first + sorted(found.difference(first))
 
 
-def settings(rows: Sequence[Row]) -> dict[str, list[Any]]:
-    """Return the settings in which cells differ, each with its values."""
-    values = {name: sorted({row[name] for row in rows}) for name in SETTINGS}
-    return {name: options for name, options in values.items() if len(options) > 1}
+def settings(table: Table) -> dict[str, list[Any]]:
+    """Return the settings in which cells differ, each with its values; None is one of them."""
+    found: dict[str, list[Any]] = {}
+    for name in (name for name in (*SETTINGS, *_new(table)) if name in table.columns):
+        values = [None if pd.isna(v) else v for v in table[name].unique()]
+        if len(values) > 1:
+            plain = [getattr(v, "item", lambda v=v: v)() for v in values]
+            found[name] = sorted(plain, key=lambda v: (v is None, v if v is not None else 0))
+    return found
 
 
-def chart(rows: Sequence[Row], contenders: Sequence[str], metric: str, phase: str) -> Chart:
+def _new(table: Table) -> list[str]:
+    """Return columns that describe a cell and that this page knows nothing of yet."""
+    names = list(table.columns)
+    described = names[: names.index("outcome")] if "outcome" in names else []
+    return [name for name in described if name not in {*SETTINGS, *IDENTITY}]
+
+
+def with_derived(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows and, for each that has energy and tokens, joules per token."""
+    extra = [
+        row
+        | {"metric": "joules_per_token", "unit": "J/token", "value": row["value"] / row["tokens"]}
+        | {"lo": row["lo"] / row["tokens"], "hi": row["hi"] / row["tokens"]}
+        | {"samples": [sample / row["tokens"] for sample in row["samples"]]}
+        for row in rows
+        if row["metric"] == "energy" and row["n"]
+    ]
+    return [*rows, *extra]
+
+
+def chart(
+    rows: Sequence[Row],
+    contenders: Sequence[str],
+    metric: str,
+    phase: str,
+    styles: Mapping[str, Style] | None = None,
+    baseline: str | None = None,
+) -> Chart:
     """Build the curves of one metric and phase.
 
     Args:
         rows: `records` that agree in all `SETTINGS`.
-        contenders: ids in the order of the suite; the first is the baseline.
+        contenders: those that are shown, in the order of the suite.
         metric: one of `metrics(rows)`, or any name.
         phase: forward, train_step, ...
+        styles: looks by contender.
+        baseline: what crossovers are told against; None: the first contender.
     """
     cells = [row for row in rows if row["phase"] == phase]
     measured = [row for row in cells if row["metric"] == metric and row["outcome"] == "ok"]
     positive = [row for row in measured if row["n"] and min(row["samples"]) > 0]
     points = {name: _points(positive, name) for name in contenders}
     better = measured[0]["better"] if measured else "lower"
+    first = baseline if baseline is not None else next(iter(contenders), "")
+    base = points.get(first, ())
     curves = (
         Curve(
             contender=name,
-            slot=slot,
+            style=(styles or {}).get(name, PLAIN),
+            is_baseline=name == first,
             points=points[name],
             failures=_failures(cells, name),
             lengths=tuple(sorted({row["seq_len"] for row in cells if row["contender"] == name})),
             exponent=_exponent(points[name]),
-            crossover=_crossover(points[contenders[0]], points[name], better) if slot else None,
-            shared=_shared(points[contenders[0]], points[name]),
+            crossover=None if name == first else _crossover(base, points[name], better),
+            shared=_shared(base, points[name]),
         )
-        for slot, name in enumerate(contenders)
+        for name in contenders
     )
     return Chart(
         metric=metric,
@@ -153,6 +199,25 @@ def chart(rows: Sequence[Row], contenders: Sequence[str], metric: str, phase: st
         methods=tuple(sorted({row["method"] for row in measured if row["method"]})),
         zeros=len(measured) - len(positive),
     )
+
+
+def residuals(chart: Chart) -> list[dict[str, Any]]:
+    """Return measured over fitted for each point that took part in a fit, a row a contender.
+
+    The fitted line has the fitted exponent and goes through the geometric middle of its points.
+    """
+    found: list[dict[str, Any]] = []
+    for curve in chart.curves:
+        if (fit := curve.exponent) is None:
+            continue
+        own = [p for p in curve.points if fit.from_length <= p.length <= fit.to_length]
+        offs = [math.log(p.value) - fit.exponent * math.log(p.length) for p in own]
+        middle = math.fsum(offs) / len(offs)
+        row: dict[str, Any] = {"contender": curve.contender}
+        for point, off in zip(own, offs, strict=True):
+            row[f"{point.length} tokens"] = round(math.exp(off - middle), 3)
+        found.append(row)
+    return found
 
 
 def _points(rows: Sequence[Row], contender: str) -> tuple[Point, ...]:

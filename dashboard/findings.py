@@ -16,18 +16,56 @@ def headline(chart: Chart) -> str:
     if not measured:
         return f"No cell of this selection has a number{failures and f': {failures}'}."
     length = max(measured)
-    there = [(curve, curve.at[length]) for curve in chart.curves if length in curve.at]
-    ranked = sorted(there, key=lambda each: each[1].value, reverse=chart.better == "higher")
-    sentence = f"At {theme.length(length)} tokens, {_winner(chart, ranked)}."
+    sentence = f"At {theme.length(length)} tokens, {_at(chart, length)}."
     missing = len({f"{c.contender} {f.length}" for c in chart.curves for f in c.failures})
     return sentence + (f" Without a number: {missing} cells ({failures})." if missing else "")
 
 
+def answer(time: Chart, memory: Chart, fixed: dict[str, str]) -> str:
+    """Return what to use at the longest length that anybody reached: speed, memory, what failed."""
+    measured = {n for curve in time.curves for n in curve.at}
+    where = ", ".join(fixed[name] for name in ("dtype", "device") if name in fixed)
+    if not measured:
+        return headline(time)
+    length = max(measured)
+    head = f"At {theme.length(length)} tokens, {time.phase} in {where}: {_at(time, length)}."
+    parts = [head]
+    if time.metric != memory.metric and any(length in curve.at for curve in memory.curves):
+        parts.append(f"Memory: {_at(memory, length)}.")
+    failures = _failures(time)
+    missing = len({f"{c.contender} {f.length}" for c in time.curves for f in c.failures})
+    total = sum(len(curve.lengths) for curve in time.curves)
+    parts.append(
+        f"{missing} of {total} cells have no number ({failures})."
+        if missing
+        else f"All {total} cells were measured."
+    )
+    parts += [line for line in crossovers(time) if " from " in line][:3]
+    return "\n".join(parts)
+
+
+def _at(chart: Chart, length: int) -> str:
+    there = [(curve, curve.at[length]) for curve in chart.curves if length in curve.at]
+    ranked = sorted(there, key=lambda each: each[1].value, reverse=chart.better == "higher")
+    return _winner(chart, ranked)
+
+
+def frontier(chart: Chart) -> str:
+    """Return how long sequences may be within the budget, the longest first; empty without any."""
+    reached = [(curve.contender, curve.points[-1].length) for curve in chart.curves if curve.points]
+    if not reached:
+        return ""
+    ranked = sorted(reached, key=lambda each: -each[1])
+    told = ", ".join(f"{name} {theme.length(n)}" for name, n in ranked)
+    return f"Longest sequences that fit, in tokens: {told}."
+
+
 def crossovers(chart: Chart) -> list[str]:
     """Return for each contender but the baseline where it becomes better than the baseline."""
-    if not chart.curves or chart.curves[0].slot:
+    base = next((curve for curve in chart.curves if curve.is_baseline), None)
+    if base is None:
         return []
-    base, *others = chart.curves
+    others = [curve for curve in chart.curves if curve is not base]
     word = theme.metric(chart.metric).comparative
     return [_crossover(base, other, word) for other in others if other.points and base.points]
 
@@ -44,8 +82,11 @@ def exponents(chart: Chart) -> list[str]:
     ]
 
 
-def caption(chart: Chart, fixed: dict[str, str], environments: int) -> str:
-    """Return the conditions: samples, phase, device, type, instrument, and what mixes."""
+def caption(chart: Chart, fixed: dict[str, str], environments: int, *, drawn: bool = True) -> str:
+    """Return the conditions: samples, phase, device, type, instrument, and what mixes.
+
+    With `drawn`, bands and guides are explained.
+    """
     few, many = chart.counts or (0, 0)
     n = str(few) if few == many else f"{few} to {many}"
     parts = [
@@ -53,11 +94,11 @@ def caption(chart: Chart, fixed: dict[str, str], environments: int) -> str:
         chart.phase,
         *(f"{k} {v}" for k, v in fixed.items()),
     ]
-    if many >= stats.MIN_SAMPLES:
+    if drawn and many >= stats.MIN_SAMPLES:
         parts.append("bands: 95 % interval of the median")
-    elif many > 1:
+    elif drawn and many > 1:
         parts.append(f"too few samples for an interval (under {stats.MIN_SAMPLES})")
-    if chart.has_guides:
+    if drawn and chart.has_guides:
         parts.append("grey dots: growth as n and n²")
     parts.extend(chart.methods)
     if chart.zeros:
@@ -121,4 +162,4 @@ def _crossover(base: Curve, other: Curve, word: str) -> str:
 
 def _failures(chart: Chart) -> str:
     counts = Counter(failure.outcome for curve in chart.curves for failure in curve.failures)
-    return ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
+    return ", ".join(f"{n} {outcome.replace('_', ' ')}" for outcome, n in sorted(counts.items()))

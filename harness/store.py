@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING
 
 from harness.schema import Environment, Result, Run
 from harness.storage import archive, cache, observations, outlines
+from harness.storage import pulse as pulses
 from harness.storage import runs as listing
 from harness.storage.archive import find, fingerprint, finished
 from harness.storage.cache import Told
 from harness.storage.journal import Writer
 from harness.storage.outlines import Outline
+from harness.storage.pulse import Pulse
 from harness.storage.runs import RunSummary
 from harness.storage.shards import StoreError
 
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RESULTS",
+    "Environment",
     "Outline",
+    "Pulse",
+    "Result",
     "RunSummary",
     "StoreError",
     "Told",
@@ -44,10 +49,12 @@ __all__ = [
     "finished",
     "frame",
     "is_kept",
+    "keep",
     "new_run_id",
     "notes",
     "open",
     "outline",
+    "pulse",
     "resolve",
     "result",
     "runs",
@@ -120,6 +127,16 @@ def environments(folder: Path) -> dict[str, Environment]:
 def result(folder: Path, cell_id: str) -> Result | None:
     """Return what came of one cell, without reading the others; None where nothing did yet."""
     return archive.read_result(folder, cell_id)
+
+
+def pulse(folder: Path) -> Pulse:
+    """Return how a run that is being written stands."""
+    return pulses.read(folder)
+
+
+def keep(folder: Path) -> None:
+    """Make the table of a run, if it may be kept and is not yet, so that `frame` has it."""
+    cache.part(folder)
 
 
 def is_kept(folder: Path) -> bool:

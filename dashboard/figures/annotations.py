@@ -67,7 +67,7 @@ def _off(curve: Curve) -> dict[str, object]:
 
 
 def _name(curve: Curve) -> str:
-    look = theme.style(curve.slot)
+    look = curve.style
     growth = f"  ∝ n<sup>{theme.power(curve.exponent.exponent)}</sup>" if curve.exponent else ""
     mark = f"<span style='color:{look.color}'>{look.glyph}</span>"
     return f"{mark} {theme.label(curve.contender)}{growth}"
@@ -80,7 +80,7 @@ def add_crossovers(figure: go.Figure, chart: Chart, ink: Ink) -> None:
     rising = chart.better == "lower"
     found = [(c, c.crossover) for c in chart.curves if c.crossover and not c.crossover.everywhere]
     for i, (curve, crossover) in enumerate(found):
-        color = theme.style(curve.slot).color
+        color = curve.style.color
         _add_upright(figure, crossover, color)
         right = crossover.length > middle
         figure.add_annotation(

@@ -23,9 +23,14 @@ def value_ticks(lo: float, hi: float, unit: str) -> tuple[list[float], list[str]
         steps = (1.0, 1.5) if hi / lo < 8 else (1.0,)
         values = [step * 2.0**k for k in range(first, last + 1, stride) for step in steps]
     else:
+        values: list[float] = []
         decades = range(math.floor(math.log10(lo)), math.ceil(math.log10(hi)) + 1)
-        steps = (1,) if math.log10(hi / lo) > 2 else (1, 2, 5)
-        values = [step * 10.0**k for k in decades for step in steps]
+        several = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8))
+        choices = ((1,), *several) if math.log10(hi / lo) > 2 else several
+        for steps in choices:  # the coarsest with two ticks at least
+            values = [step * 10.0**k for k in decades for step in steps]
+            if sum(lo <= value <= hi for value in values) > 1:
+                break
     inside = [value for value in values if lo <= value <= hi] or [math.sqrt(lo * hi)]
     return inside, [_tick(value, unit) for value in inside]
 

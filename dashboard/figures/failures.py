@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import textwrap
 
 import plotly.graph_objects as go
 
@@ -50,12 +49,6 @@ def add_strip(figure: go.Figure, chart: Chart, ink: Ink) -> None:
 def _hovers(curve: Curve) -> list[str]:
     return [
         f"<b>{html.escape(curve.contender)}</b>, {theme.length(failure.length)} tokens"
-        f"<br>{failure.outcome}: {_wrapped(failure.reason)}"
+        f"<br>{failure.outcome}: {theme.wrapped(failure.reason)}"
         for failure in curve.failures
     ]
-
-
-def _wrapped(text: str, width: int = 70, most: int = 400) -> str:
-    """Return text in lines of about `width` letters, fit for Plotly, which would read tags."""
-    lines = textwrap.wrap(text[:most], width)
-    return "<br>".join(html.escape(line) for line in lines)

@@ -46,7 +46,7 @@ def segments(curve: Curve) -> Iterator[list[Point]]:
 
 
 def _add_band(figure: go.Figure, curve: Curve) -> None:
-    color = theme.style(curve.slot).color
+    color = curve.style.color
     for run in segments(curve):
         known = [point for point in run if point.lo > 0]  # NaN below six samples
         if len(known) < 2:
@@ -65,7 +65,7 @@ def _add_band(figure: go.Figure, curve: Curve) -> None:
 
 
 def _add_line(figure: go.Figure, chart: Chart, curve: Curve) -> None:
-    look = theme.style(curve.slot)
+    look = curve.style
     points = [curve.at.get(length) for length in curve.lengths]
     figure.add_scatter(
         x=list(curve.lengths),

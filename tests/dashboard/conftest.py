@@ -1,5 +1,6 @@
 """Synthetic runs, written through the store's own writer: no model, no measuring, no GPU."""
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from harness import store
 from harness.schema import (
+    Better,
     Cell,
     Contender,
     Environment,
@@ -17,10 +19,13 @@ from harness.schema import (
     Protocol,
     Result,
     RunHeader,
+    Unit,
 )
 
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
 CONTENDERS = ("transformer", "transformer-eager", "reformer", "local", "linear", "broken", "odd")
+VARIANTS = {"reformer": "lsh", "local": "local", "linear": "linear", "broken": "performer",
+            "odd": "linformer"}  # fmt: skip
 LAPTOP = Environment(fields={"cpu": "a processor", "device": "cpu"})
 SERVER = Environment(fields={"cpu": "another processor", "device": "cpu"})
 MiB = 2**20
@@ -30,7 +35,7 @@ def cell(contender: str, seq_len: int, phase: str = "forward", **changes: object
     plain = Cell(
         contender=contender,
         model="transformer",
-        attention="full",
+        attention=VARIANTS.get(contender, "full"),
         impl="sdpa",
         phase=phase,
         seq_len=seq_len,
@@ -116,6 +121,8 @@ def write(
     contenders: tuple[str, ...],
     results: list[Result],
     lost: tuple[Cell, ...] = (),
+    created_at: str | None = None,
+    environments: tuple[Environment, ...] = (LAPTOP, SERVER),
 ) -> Path:
     header = RunHeader(
         run_id=run_id,
@@ -123,7 +130,7 @@ def write(
         suite_text="version: 1\n",
         question="Which model is fastest as sequences grow, and where do the curves cross?",
         command=("run", "suites/long_seq.yaml"),
-        created_at=f"2026-11-{10 + len(run_id) % 20}T09:10:11+00:00",
+        created_at=created_at or f"2026-11-{10 + len(run_id) % 20}T09:10:11+00:00",
         contenders=tuple(
             Contender(id=name, model="transformer", attention="full", impl="sdpa")
             for name in contenders
@@ -133,8 +140,8 @@ def write(
         cells=(*(result.cell for result in results), *lost),
     )
     with store.Writer.create(root, header) as writer:
-        writer.environment(LAPTOP)
-        writer.environment(SERVER)
+        for environment in environments:
+            writer.environment(environment)
         for result in results:
             writer.start(result.cell, 1)
             writer.end(result)
@@ -176,11 +183,104 @@ def write_nothing(root: Path) -> Path:
     return root
 
 
+def write_torn(root: Path) -> Path:
+    """A run whose only shard ends in the middle of a line."""
+    results = [outcome(name, n, "forward") for name in CONTENDERS[:2] for n in LENGTHS[:3]]
+    folder = write(root, "torn", CONTENDERS[:2], results)
+    (shard,) = (folder / "shards").iterdir()
+    text = shard.read_text().replace('"process_created_s":', '"process_created_s":-')
+    shard.write_text(text[: int(len(text) * 0.8)])
+    return folder
+
+
+def write_two(root: Path) -> Path:
+    """Two runs of one suite on two machines."""
+    for run_id, where in (("laptop", LAPTOP), ("server", SERVER)):
+        results = [
+            replace(outcome(name, n, "forward"), environment=where.id)
+            for name in CONTENDERS[:3]
+            for n in LENGTHS[:4]
+        ]
+        write(root, run_id, CONTENDERS[:3], results, environments=(where,))
+    return root
+
+
+# Names that a page, a chart or a Markdown table would run or link if it did not show them.
+SCRIPT, LINK = "<script>alert(1)</script>", "[x](javascript:alert(1))"
+RUNS = 12  # of `write_much`; from the seventh on SCRIPT takes longer
+
+
+def write_much(root: Path) -> Path:
+    """Runs with everything that pages look for: quality, profiles, ledgers, a step in history."""
+    names = ("transformer", SCRIPT, LINK)
+    for i in range(RUNS):
+        results = [
+            measured(name, n, hashes, slow=1.5 if i >= 6 and name == SCRIPT else 1.0, seed=i)
+            for n in (512, 1024, 2048, 4096)
+            for name in names
+            for hashes in ((2, 4, 8) if name == LINK else (None,))
+        ]
+        created = f"2026-11-{i + 1:02d}T09:10:11+00:00"
+        folder = write(root, f"run-{i:02d}", names, results, created_at=created)
+        for result in results if i == RUNS - 1 else ():
+            left = folder / "artifacts" / result.cell.id
+            left.mkdir(parents=True)
+            (left / "trace.json.gz").write_bytes(b"trace")
+            (left / "memory_timeline.json").write_text(json.dumps(TIMELINE))
+    return root
+
+
+TIMELINE = {
+    "columns": ["at_ns", "parameters_bytes", "activations_bytes", "part"],
+    "changes": 900,
+    "points": [[i * 1000, MiB, MiB * (1 + i % 7), "forward" if i < 450 else "loss"]
+               for i in range(900)],
+}  # fmt: skip
+
+
+def measured(name: str, n: int, hashes: int | None, slow: float, seed: int) -> Result:
+    """A cell with all that a worker can find out."""
+    lsh = {"attention": "lsh", "options": {"hashes": hashes, "chunk": 64}} if hashes else {}
+    of = cell(name, n, **lsh)
+    seconds = slow * 0.01 * (n / 1024) * (hashes or 2)
+    plain = ok(of, seconds, MiB * n / 64)
+    dice = random.Random(seed)
+    times = tuple(round(t * dice.lognormvariate(0, 0.003)) for t in plain.measurements[0].samples)
+
+    def one(metric: str, unit: Unit, value: float, better: Better = "lower") -> Measurement:
+        method = "an instrument"
+        return Measurement(metric=metric, unit=unit, better=better, samples=(value,), method=method)
+
+    more = (
+        replace(plain.measurements[0], samples=times, launches=(6, 5)),
+        plain.measurements[1],
+        one("error", "1", 0.5 / (hashes or 8)),
+        one("quality", "1", 0.9 - 0.3 / (hashes or 8), "higher"),
+        one("energy", "J", 0.5 * seconds),
+        one("flops_model", "flop", 1e6 * n),
+        one("flops_executed", "flop", 1e6 * n),
+        one("bytes_operands", "byte", 1e4 * n),
+        *(one(f"profile_{part}", "ns", share * 1e9 * seconds) for part, share in PARTS.items()),
+        one("profile_step", "ns", 1e9 * seconds),
+        one("ledger_parameters", "byte", MiB),
+        one("ledger_activations", "byte", MiB * n / 64),
+        one("ledger_total", "byte", MiB * n / 64 + MiB),
+    )
+    peaks = {"flops_per_s": 1e11, "bytes_per_s": 2e10, "method": "square products"}
+    top = [["aten::mm", "matrix_product", 5e6, 3]]
+    facts = {"peaks": peaks, "profile": {"top": top, "steps": 3, "explained": 0.99}}
+    return replace(plain, measurements=more, facts=facts)
+
+
+PARTS = {"matrix_product": 0.5, "softmax": 0.2, "sort": 0.1, "copy": 0.1, "unattributed": 0.1}
 SCENES: dict[str, Callable[[Path], Path]] = {
     "no runs": write_nothing,
     "one cell": write_one,
     "all out of memory": write_failures,
     "full": write_full,
+    "two environments": write_two,
+    "torn shard": write_torn,
+    "much": write_much,
 }
 
 

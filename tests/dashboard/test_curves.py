@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dashboard import curves, findings, tables
@@ -49,7 +50,10 @@ def test_a_cell_that_is_not_ok_has_no_point_whatever_it_measured(rows: list[curv
 
 def test_places_are_those_of_the_suite(rows: list[curves.Row]) -> None:
     without = [row for row in rows if row["contender"] != "transformer-eager"]
-    assert {c.contender: c.slot for c in chart(without).curves}["reformer"] == 2
+    assert [c.contender for c in chart(without).curves if c.is_baseline] == ["transformer"]
+    assert [c.contender for c in chart(without).curves] == [
+        name for name in CONTENDERS if name != "transformer-eager"
+    ]
 
 
 def test_metrics_begin_with_time_memory_and_tokens_per_second(rows: list[curves.Row]) -> None:
@@ -59,8 +63,30 @@ def test_metrics_begin_with_time_memory_and_tokens_per_second(rows: list[curves.
 
 
 def test_settings_are_those_in_which_cells_differ(rows: list[curves.Row]) -> None:
-    assert curves.settings(rows) == {}
-    assert curves.settings([*rows, rows[0] | {"batch": 2}]) == {"batch": [1, 2]}
+    assert curves.settings(pd.DataFrame(rows)) == {}
+    more = pd.DataFrame([*rows, rows[0] | {"batch": 2}])
+    assert curves.settings(more) == {"batch": [1, 2]}
+    budgets = pd.DataFrame([*rows, rows[0] | {"memory_bytes": 2**20}])
+    assert curves.settings(budgets) == {"memory_bytes": [2**20, None]}
+
+
+def test_a_setting_that_is_new_can_be_chosen_too(rows: list[curves.Row]) -> None:
+    told = [row | {"task": task} for task in ("copy", "mqar") for row in rows]
+    names = list(told[0])
+    names.insert(names.index("outcome"), names.pop(names.index("task")))
+    assert curves.settings(pd.DataFrame(told)[names]) == {"task": ["copy", "mqar"]}
+
+
+def test_joules_per_token_are_energy_over_tokens(rows: list[curves.Row]) -> None:
+    energy = rows[0] | {"metric": "energy", "unit": "J", "value": 6.0, "samples": (4.0, 6.0, 8.0)}
+    found = curves.with_derived([energy | {"tokens": 2, "n": 3, "lo": 4.0, "hi": 8.0}])[1]
+    assert (found["metric"], found["unit"], found["value"]) == ("joules_per_token", "J/token", 3.0)
+    assert (found["samples"], found["lo"], found["hi"]) == ([2.0, 3.0, 4.0], 2.0, 4.0)
+
+
+def test_residuals_are_around_one_where_the_law_holds(rows: list[curves.Row]) -> None:
+    (found,) = (r for r in curves.residuals(chart(rows)) if r["contender"] == "reformer")
+    assert all(value == pytest.approx(1, rel=0.03) for k, value in found.items() if "tokens" in k)
 
 
 def test_the_crossover_of_time_is_that_of_tokens_per_second(rows: list[curves.Row]) -> None:
@@ -86,7 +112,7 @@ def test_the_headline_names_the_best_at_the_longest_length(rows: list[curves.Row
         "(95 % interval 1."
     )
     assert headline.endswith(
-        "Without a number: 18 cells (2 crashed, 1 error, 1 implied, 1 out_of_memory, 2 skipped, "
+        "Without a number: 18 cells (2 crashed, 1 error, 1 implied, 1 out of memory, 2 skipped, "
         "1 timeout, 6 unsupported, 4 wrong)."
     )
     assert "local is smallest (134 MiB)" in findings.headline(chart(rows, "peak_memory"))
@@ -121,7 +147,7 @@ def test_noise_is_not_called_a_difference(rows: list[curves.Row]) -> None:
 def test_sentences_without_numbers_say_why(scenes: dict[str, Path]) -> None:
     rows = curves.records(store.frame("failures", root=scenes["all out of memory"]))
     flat = chart(rows)
-    assert findings.headline(flat) == "No cell of this selection has a number: 9 out_of_memory."
+    assert findings.headline(flat) == "No cell of this selection has a number: 9 out of memory."
     assert findings.crossovers(flat) == findings.exponents(flat) == []
     assert findings.headline(chart(rows, phase="decode")) == (
         "No cell of this selection has a number."

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -397,8 +398,9 @@ def test_an_outcome_of_a_newer_version_costs_only_its_cell(tmp_path: Path) -> No
     assert "'melted' is not a valid Outcome" in run.notes[0]
 
 
-def test_schema_1_stays_readable() -> None:
-    run = store.open(GOLDEN)
+def test_schema_1_stays_readable(tmp_path: Path) -> None:
+    folder = shutil.copytree(GOLDEN, tmp_path / "schema-1")
+    run = store.open(folder)
     assert run.header.suite == "long_seq"
     assert run.header.protocol.min_samples == 10
     assert [(r.cell.seq_len, str(r.outcome), r.attempt) for r in run.results] == [
@@ -411,7 +413,7 @@ def test_schema_1_stays_readable() -> None:
     assert run.results[1].requested_bytes == 4294967296
     assert run.environments == {ENVIRONMENT.id: ENVIRONMENT}
     assert len(run.notes) == 1
-    table = store.frame(GOLDEN)
+    table = store.frame(folder)
     assert table["metric"].isna().tolist() == [False, False, False, True, True]
     assert table["value"].tolist()[:3] == pytest.approx([0.0015, 1024 / 0.0015, 3_000_000])
 

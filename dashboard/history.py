@@ -1,0 +1,130 @@
+"""One cell over many runs, in the order in which they were made. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from dashboard import theme
+from dashboard.curves import Table
+from harness import stats
+
+FEWEST = 6  # runs below which no step is looked for
+KEYS = ["cell_id", "run_id", "created_at", "contender", "phase", "seq_len", "value", "lo", "hi"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A cell in one run."""
+
+    run_id: str
+    created_at: str
+    value: float
+    lo: float  # NaN below six samples
+    hi: float
+    environment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A cell in all runs that measured it, oldest first."""
+
+    cell_id: str
+    contender: str
+    variant: str
+    label: str
+    unit: str
+    better: str
+    moments: tuple[Moment, ...]
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The medians."""
+        return tuple(moment.value for moment in self.moments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A change that stayed: between two neighbouring runs of one series."""
+
+    series: Series
+    at: int  # index of the first run after it
+    before: float  # median of the stretch before
+    after: float
+
+    @property
+    def ratio(self) -> float:
+        """After over before."""
+        return self.after / self.before
+
+    @property
+    def runs(self) -> tuple[str, str]:
+        """The last run before and the first after."""
+        return self.series.moments[self.at - 1].run_id, self.series.moments[self.at].run_id
+
+
+def series(table: Table, metric: str) -> list[Series]:
+    """Return the series of a metric, those with most runs first.
+
+    Args:
+        table: of `store.frame`, several runs.
+        metric: one metric.
+    """
+    mine = table[(table["metric"] == metric) & (table["outcome"] == "ok")]
+    mine = mine.sort_values("created_at", kind="stable")
+    found = [_series(str(name), group) for name, group in mine.groupby("cell_id", observed=True)]
+    return sorted(found, key=lambda s: (-len(s.moments), s.contender, s.label))
+
+
+def segments(found: Series, steps: Sequence[Step]) -> list[tuple[int, int, float]]:
+    """Return the stretches between steps: first and last index, and the median of the medians."""
+    edges = [0, *sorted(step.at for step in steps if step.series is found), len(found.moments)]
+    return [(a, b - 1, stats.median(found.values[a:b])) for a, b in pairwise(edges)]
+
+
+def sentence(step: Step, metric: str) -> str:
+    """Return a step in words."""
+    words = theme.metric(metric)
+    worse = (step.ratio > 1) == (step.series.better == "lower")
+    times = theme.digits(max(step.ratio, 1 / step.ratio))
+    return (
+        f"{step.series.label}: {times}{theme.TIMES} {words.worse if worse else words.comparative} "
+        f"since {step.runs[1]} ({theme.quantity(step.before, step.series.unit)} to "
+        f"{theme.quantity(step.after, step.series.unit)})"
+    )
+
+
+def _label(row: dict[str, Any]) -> str:
+    """Return what a series is called, hash rounds included where there are any."""
+    hashes = json.loads(row["options"] or "{}").get("hashes")
+    told = f"{row['contender']} {row['phase']} {theme.length(row['seq_len'])}"
+    return told if hashes is None else f"{told}, {hashes} hashes"
+
+
+def _series(cell_id: str, group: Table) -> Series:
+    rows: list[dict[str, Any]] = group.astype(object).to_dict("records")
+    first = rows[0]
+    return Series(
+        cell_id=cell_id,
+        contender=first["contender"],
+        variant=first["attention"],
+        label=_label(first),
+        unit=first["unit"],
+        better=first["better"],
+        moments=tuple(
+            Moment(
+                run_id=row["run_id"],
+                created_at=row["created_at"],
+                value=row["value"],
+                lo=row["lo"],
+                hi=row["hi"],
+                environment=row["environment"] if isinstance(row["environment"], str) else "",
+            )
+            for row in rows
+            if math.isfinite(row["value"])
+        ),
+    )
