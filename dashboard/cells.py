@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from dashboard import curves, theme
+from dashboard import selecting, theme
 from dashboard.curves import Row
 from harness.store import Result
 
 TITLE = ("contender", "phase", "seq_len", "dtype", "device", "outcome")
 # Of a command, what chooses cells or names a run: the cell's own id replaces it.
 CHOICES = ("--only", "--skip", "--resume", "--dry-run", "--out")
-NEAR = ("phase", "entry", "options", *curves.SETTINGS)
+NEAR = ("phase", "entry", "options", *selecting.SETTINGS)
 
 
 def title(row: Mapping[str, Any]) -> str:
@@ -51,13 +51,13 @@ def again(header: Any) -> str:
 def configuration(row: Row) -> list[dict[str, str]]:
     """Return what the cell is, as its suite said."""
     names = ("entry", "model", "attention", "impl", "options", "phase", "seq_len", "tokens")
-    extra = [name for name in (*names, *curves.SETTINGS) if name in row]
+    extra = [name for name in (*names, *selecting.SETTINGS) if name in row]
     told = {name: row[name] for name in extra if row[name] is not None}
     found = [{"field": k.replace("_", " "), "value": str(v)} for k, v in told.items()]
     return [{"field": "id", "value": str(row["cell_id"])}, *found]
 
 
-def neighbours(table: curves.Table, row: Row) -> list[tuple[str, str]]:
+def neighbours(table: selecting.Table, row: Row) -> list[tuple[str, str]]:
     """Return the next shorter and the next longer cell that differ in length only."""
     same = table
     for name in (name for name in NEAR if name in table.columns):

@@ -15,7 +15,6 @@ HOW = {  # metric -> metric of the suite that measures it
     "peak_memory": "peak_memory",
     "joules_per_token": "energy",
 }
-NAMES = ("device", "dtype", "batch", "d_model", "heads", "layers", "threads")
 
 
 def choose_metric(selection: Selection) -> str:
@@ -68,7 +67,7 @@ def conditions(selection: Selection) -> dict[str, str]:
     if not selection.rows:
         return {}
     first = selection.rows[0]
-    return {name: str(first[name]) for name in NAMES}
+    return {name: str(first[name]) for name in curves.TOLD}
 
 
 def command(selection: Selection, *metrics: str) -> str:

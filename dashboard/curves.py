@@ -7,24 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pandas as pd
-
 from dashboard.looks import PLAIN, Style
+from dashboard.selecting import Table
 from harness import replicates, scaling
 from harness.scaling import Crossover, Exponent
 
 Row = dict[str, Any]
-Table = Any  # a DataFrame: pandas types its operators so that nothing can be said of results
-# Columns that say which run and curve a cell belongs to, and where on it.
-IDENTITY = (
-    *("run_id", "suite", "created_at", "cell_id", "contender", "entry", "model", "attention"),
-    *("impl", "options", "phase", "seq_len", "tokens"),
-)
-# Columns in which the cells of one curve must agree, beside contender, phase and seq_len.
-SETTINGS = (
-    *("device", "dtype", "batch", "d_model", "heads", "d_ff", "layers", "vocab"),
-    *("causal", "threads", "data", "seed", "memory_bytes"),
-)
+TOLD = ("device", "dtype", "batch", "d_model", "heads", "layers", "threads")  # under a chart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,24 +107,6 @@ def metrics(rows: Sequence[Row]) -> list[str]:
     found = {row["metric"] for row in rows} - {None}
     first = [name for name in ("latency", "peak_memory", "throughput") if name in found]
     return first + sorted(found.difference(first))
-
-
-def settings(table: Table) -> dict[str, list[Any]]:
-    """Return the settings in which cells differ, each with its values; None is one of them."""
-    found: dict[str, list[Any]] = {}
-    for name in (name for name in (*SETTINGS, *_new(table)) if name in table.columns):
-        values = [None if pd.isna(v) else v for v in table[name].unique()]
-        if len(values) > 1:
-            plain = [getattr(v, "item", lambda v=v: v)() for v in values]
-            found[name] = sorted(plain, key=lambda v: (v is None, v if v is not None else 0))
-    return found
-
-
-def _new(table: Table) -> list[str]:
-    """Return columns that describe a cell and that this page knows nothing of yet."""
-    names = list(table.columns)
-    described = names[: names.index("outcome")] if "outcome" in names else []
-    return [name for name in described if name not in {*SETTINGS, *IDENTITY}]
 
 
 def with_derived(rows: Sequence[Row]) -> list[Row]:

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
-from dashboard import curves, lines, looks
-from dashboard.curves import Row, Table
+from dashboard import curves, lines, looks, selecting
+from dashboard.curves import Row
 from dashboard.looks import Style
+from dashboard.selecting import Settings, Table
 from harness import compare, store
 from harness.compare import Comparison
 from harness.store import Environment, Outline, Result, RunSummary
@@ -45,7 +45,7 @@ class Selection:
 
     chosen: Chosen
     phase: str
-    settings: tuple[tuple[str, Any], ...]  # those that had a choice, and what was chosen
+    settings: Settings
     contenders: tuple[str, ...]  # those that are shown
     rows: list[Row]  # of `curves.records`
 
@@ -119,20 +119,9 @@ def _chosen(path: Path, fingerprint: str) -> Chosen:
     )
 
 
-def select(found: Chosen, phase: str, settings: tuple[tuple[str, Any], ...]) -> Table:
-    """Return the rows of a run that have these settings."""
-    table = found.table[found.table["phase"] == phase]
-    for name, value in settings:
-        column = table[name]
-        table = table[column.isna() if value is None else column == value]
-    return table
-
-
-def selection(
-    found: Chosen, phase: str, settings: tuple[tuple[str, Any], ...], names: tuple[str, ...]
-) -> Selection:
+def selection(found: Chosen, phase: str, settings: Settings, names: tuple[str, ...]) -> Selection:
     """Return a selection with its rows as plain values."""
-    table = select(found, phase, settings)
+    table = selecting.select(found.table, phase, settings)
     table = table[table["contender"].isin(names)]
     return Selection(
         chosen=found,

@@ -7,8 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import curves, data, theme
+from dashboard import data, selecting, theme
 from dashboard.data import Chosen, Selection
+from dashboard.selecting import Settings
 
 SHOWN_AS = {"seq_len": "length", "memory_bytes": "memory budget"}
 
@@ -18,12 +19,12 @@ def bar(chosen: Chosen, *, contenders: bool = True) -> Selection | None:
     phases = sorted(chosen.table["phase"].unique())
     with st.container(horizontal=True, vertical_alignment="top"):
         phase = choose("Phase", "phase", phases)
-        settings: tuple[tuple[str, Any], ...] = ()
-        table = data.select(chosen, phase, settings)
-        while left := curves.settings(table):
+        settings: Settings = ()
+        table = selecting.select(chosen.table, phase, settings)
+        while left := selecting.settings(table):
             name, values = next(iter(left.items()))
             settings = (*settings, (name, choose(_title(name), name, values, _shown(name))))
-            table = data.select(chosen, phase, settings)
+            table = selecting.select(chosen.table, phase, settings)
         there = set(table["contender"].unique())
         names = [name for name in chosen.contenders if name in there]
         kept = _contenders(names) if contenders and len(names) > 1 else tuple(names)

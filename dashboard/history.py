@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from dashboard import theme
-from dashboard.curves import Table
+from dashboard.selecting import Table
 from harness import stats
 
 FEWEST = 6  # runs below which no step is looked for

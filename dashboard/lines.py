@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard.curves import Table
+from dashboard.selecting import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

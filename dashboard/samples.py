@@ -76,12 +76,14 @@ def warnings(samples: Sequence[float], unit: str, launches: Sequence[int] = ()) 
     return told
 
 
-def summary(samples: Sequence[float], unit: str) -> list[tuple[str, str]]:
-    """Return the usual statistics, in words and with units."""
+def summary(
+    samples: Sequence[float], unit: str, interval: tuple[float, float]
+) -> list[tuple[str, str]]:
+    """Return the usual statistics, in words and with units; the interval is that of the table."""
     found = stats.summarize(samples)
-    span = "too few samples"
-    if found.interval:
-        span = " to ".join(theme.quantity(bound, unit) for bound in found.interval)
+    span = "too few launches or samples"
+    if all(map(math.isfinite, interval)):
+        span = " to ".join(theme.quantity(bound, unit) for bound in interval)
     return [
         ("median", theme.quantity(found.median, unit)),
         ("95 % interval of the median", span),

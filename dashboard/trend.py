@@ -8,9 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import cells, data, theme
-from dashboard.curves import Row, Table
+from dashboard.curves import Row
 from dashboard.data import Chosen
-from harness import stats
+from dashboard.selecting import Table
+from harness import replicates
 from harness.store import RunSummary, StoreError
 
 MOST = 3
@@ -70,14 +71,30 @@ def _changes(chosen: Chosen, other: Chosen) -> list[str]:
 
 
 def _of(table: Table, metric: str) -> Table:
-    names = ["cell_id", "contender", "phase", "seq_len", "unit", "value", "samples"]
+    names = [
+        "cell_id",
+        "contender",
+        "phase",
+        "seq_len",
+        "unit",
+        "value",
+        "samples",
+        "launches",
+        "sittings",
+    ]
     mine = table[(table["metric"] == metric) & (table["outcome"] == "ok") & (table["n"] > 0)]
-    return mine[names].astype({"cell_id": str})
+    return mine[names].astype({"cell_id": str, "launches": str, "sittings": str})
 
 
 def _told(row: Row, metric: str) -> str:
     """Return a change in words, or nothing where it cannot be shown."""
-    interval = stats.ratio_interval(row["samples"], row["samples_now"])
+    before, now = (
+        replicates.of_words(
+            tuple(row[f"samples{when}"]), row[f"launches{when}"], row[f"sittings{when}"]
+        )
+        for when in ("", "_now")
+    )
+    interval = replicates.ratio_interval(before, now)
     if len(row["samples"]) > 1 and (interval is None or interval.lo <= 1 <= interval.hi):
         return ""
     ratio = row["value_now"] / row["value"]

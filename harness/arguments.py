@@ -51,7 +51,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     export_ = verb("export", "write a run in another format")
     export_.add_argument("run", metavar="RUN")
-    export_.add_argument("--to", required=True, choices=sorted(export.FORMATS))
+    export_.add_argument("--to", required=True, choices=sorted([*export.FORMATS, "html"]))
     export_.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
 
     import_ = verb("import", "store the benchmarks of pytest-benchmark's JSON as a run")

@@ -84,7 +84,10 @@ def show_samples(rows: list[Row], result: Result | None) -> None:
     metric = str(row["metric"])
     values = [float(value) for value in row["samples"]]
     launches = cells.launches(result, metric)
-    told = ", ".join(f"{name} {value}" for name, value in samples.summary(values, row["unit"]))
+    told = ", ".join(
+        f"{name} {value}"
+        for name, value in samples.summary(values, row["unit"], (row["lo"], row["hi"]))
+    )
     st.text(told)
     shell.caption(f"{row['method']} · sampling ended: {row['stop'] or 'single'}")
     for line in samples.warnings(values, row["unit"], launches):

@@ -8,9 +8,9 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import data, history, looks, shell, theme
-from dashboard.curves import Table
 from dashboard.figures.history import MOST_PANELS, multiples
 from dashboard.history import Series, Step
+from dashboard.selecting import Table
 from harness.store import RunSummary
 
 METRICS = ("latency", "peak_memory", "throughput")

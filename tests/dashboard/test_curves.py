@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dashboard import curves, findings, tables
+from dashboard import curves, findings, selecting, tables
 from dashboard.curves import Chart
 from harness import store
 
@@ -63,18 +63,18 @@ def test_metrics_begin_with_time_memory_and_tokens_per_second(rows: list[curves.
 
 
 def test_settings_are_those_in_which_cells_differ(rows: list[curves.Row]) -> None:
-    assert curves.settings(pd.DataFrame(rows)) == {}
+    assert selecting.settings(pd.DataFrame(rows)) == {}
     more = pd.DataFrame([*rows, rows[0] | {"batch": 2}])
-    assert curves.settings(more) == {"batch": [1, 2]}
+    assert selecting.settings(more) == {"batch": [1, 2]}
     budgets = pd.DataFrame([*rows, rows[0] | {"memory_bytes": 2**20}])
-    assert curves.settings(budgets) == {"memory_bytes": [2**20, None]}
+    assert selecting.settings(budgets) == {"memory_bytes": [2**20, None]}
 
 
 def test_a_setting_that_is_new_can_be_chosen_too(rows: list[curves.Row]) -> None:
     told = [row | {"task": task} for task in ("copy", "mqar") for row in rows]
     names = list(told[0])
     names.insert(names.index("outcome"), names.pop(names.index("task")))
-    assert curves.settings(pd.DataFrame(told)[names]) == {"task": ["copy", "mqar"]}
+    assert selecting.settings(pd.DataFrame(told)[names]) == {"task": ["copy", "mqar"]}
 
 
 def test_joules_per_token_are_energy_over_tokens(rows: list[curves.Row]) -> None:
