@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import dropout as drop
 
-from models.kernels.lsh_plan import LSHPlan, nearest_buckets, sorted_by
+from models.kernels.lsh_hash import nearest_buckets
+from models.kernels.lsh_plan import LSHPlan, sorted_by
 
 FORBIDDEN, FORBIDDEN_FLOAT16 = -1e9, -1e4
 ITSELF, ITSELF_FLOAT16 = -1e5, -1e3  # above the former: a token may be its own last resort

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from models.kernels.cache import Growing
 from models.kernels.dense import attend_pairs
+from models.kernels.lsh_hash import hash_vectors
 from models.kernels.lsh_neighbours import Neighbours
-from models.kernels.lsh_plan import LSHPlan, hash_vectors
+from models.kernels.lsh_plan import LSHPlan
 from models.kernels.unit_keys import unit_keys
 
 

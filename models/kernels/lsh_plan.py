@@ -1,4 +1,4 @@
-"""Who meets whom in LSH attention: random-rotation hashing and the sorted order of each round."""
+"""Who meets whom in LSH attention: the sorted order of each round of hashing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from models.kernels.lsh_hash import hash_vectors
 from models.kernels.region import region
 
 FUSED_DIMS = (16, 32, 64, 128, 256)  # head dimensions of the fused hash
 UNFACTORISED = 128  # the largest bucket count that is hashed in one piece
+RADIX = 2**15  # torch sorts single rows of integers by their digits from this length on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,30 +85,13 @@ def make_plan(
     bucket = hash_vectors(x, rotations, factors)
     if mask is not None:
         bucket = bucket.masked_fill(~mask[:, None, None, :], math.prod(factors))
-    return sorted_by(bucket)
+    return sorted_by(bucket, math.prod(factors) + 1)
 
 
 def fused(x: Float[Tensor, "b h t d"]) -> bool:
     """Tell whether fused kernels hash and sort these vectors."""
     fits = x.shape[-1] in FUSED_DIMS
     return x.is_cuda and fits and importlib.util.find_spec("triton") is not None
-
-
-def hash_vectors(
-    x: Float[Tensor, "b h t d"], rotations: Float[Tensor, "h d r f"], factors: Sequence[int]
-) -> Int[Tensor, "b h r t"]:
-    """Return the bucket of each vector in each round.
-
-    `h(x) = argmax [x R; -x R]` per factor (section 2, "Locality sensitive hashing"). It runs in
-    float32 on detached vectors whatever the model computes in, so a float64 reference hashes
-    exactly as the float32 model that it checks.
-    """
-    rounds, columns = rotations.shape[2:]
-    flat = rotations.flatten(2).to(x.device, torch.float32)
-    with region("hash"), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        rotated = x.detach().float().contiguous() @ flat
-        rotated = rotated.unflatten(-1, (rounds, columns)).movedim(-2, 2)
-        return nearest_buckets(rotated, factors)
 
 
 def whole_sequence(x: Float[Tensor, "b h t d"]) -> LSHPlan:
@@ -128,28 +113,32 @@ def hash_flops(*, heads: int, seq_len: int, dim: int, rounds: int, factors: list
     return 2 * heads * seq_len * dim * rounds * (sum(factors) // 2)
 
 
-def nearest_buckets(
-    rotated: Float[Tensor, "b h r t f"], factors: Sequence[int]
-) -> Int[Tensor, "b h r t"]:
-    """Return `argmax [y; -y]` of the rotated vectors y: mixed digits, one for each factor."""
-    bucket = torch.zeros(rotated.shape[:-1], dtype=torch.int64, device=rotated.device)
-    weight = 1
-    for part, factor in zip(rotated.split([f // 2 for f in factors], -1), factors, strict=True):
-        bucket += weight * torch.cat([part, -part], dim=-1).argmax(dim=-1)
-        weight *= factor
-    return bucket.to(bucket_dtype(factors))
+def sorted_by(bucket: Int[Tensor, "b h r t"], count: int | None = None) -> LSHPlan:
+    """Sort by bucket, and stably: no key of bucket and position is formed that could overflow.
+
+    `count` is larger than every bucket; None: not known.
+    """
+    with region("sort"):
+        order = _stable_order(bucket, count)
+        places = torch.arange(order.shape[-1], dtype=torch.int32, device=order.device)
+        place = torch.empty_like(bucket, dtype=torch.int32)
+        place.scatter_(-1, order, places.expand_as(bucket))
+        return LSHPlan(order=order.to(torch.int32), place=place, bucket=bucket)
 
 
-def bucket_dtype(factors: Sequence[int]) -> torch.dtype:
-    """Return the narrowest type that holds every bucket, the one of padding included."""
-    narrow = math.prod(factors) <= torch.iinfo(torch.int16).max
-    return torch.int16 if narrow else torch.int32
-
-
-def sorted_by(bucket: Int[Tensor, "b h r t"]) -> LSHPlan:
-    """Sort by bucket, and stably: no key of bucket and position is formed that could overflow."""
-    order = torch.sort(bucket, dim=-1, stable=True).indices
-    places = torch.arange(order.shape[-1], dtype=torch.int32, device=order.device)
-    place = torch.empty_like(bucket, dtype=torch.int32)
-    place.scatter_(-1, order, places.expand_as(bucket))
-    return LSHPlan(order=order.to(torch.int32), place=place, bucket=bucket)
+def _stable_order(bucket: Tensor, count: int | None) -> Tensor:
+    """Return the order of each row, by radix sorts where torch has one: single rows on a CPU."""
+    rows, length = bucket.numel() // max(1, bucket.shape[-1]), bucket.shape[-1]
+    if bucket.device.type != "cpu" or not bucket.numel():
+        return torch.sort(bucket, dim=-1, stable=True).indices
+    flat = bucket.reshape(rows, length)
+    if length >= RADIX:
+        found = [torch.sort(row, stable=True).indices for row in flat]
+        return torch.stack(found).view(bucket.shape)
+    stride = int(flat.max()) + 1 if count is None else count
+    if rows * stride > torch.iinfo(torch.int32).max:
+        return torch.sort(bucket, dim=-1, stable=True).indices
+    # All rows as one: the row is the higher digit of the key, which the sort then keeps apart.
+    row = torch.arange(rows, dtype=torch.int32, device=bucket.device).unsqueeze(-1)
+    order = torch.sort((flat + row * stride).flatten(), stable=True).indices
+    return (order.view(rows, length) - row.long() * length).view(bucket.shape)

@@ -12,7 +12,7 @@ import triton.language as tl
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from models.kernels.lsh_plan import bucket_dtype
+from models.kernels.lsh_hash import bucket_dtype
 from models.kernels.triton_launch import launch
 
 TOKENS = 64  # of one program

@@ -241,7 +241,8 @@ class LSHAttention(Attention):
 def cost(options: LSHOptions, shape: Shape, impl: str) -> Cost:
     """Return the cost of one forward call: the hash, and each round's chunks x windows.
 
-    Sorting counts no FLOPs. `reference` computes the whole square beside the hash.
+    Sorting counts no FLOPs. `reference` computes the whole square beside the hash, the others
+    compute the scores again in the backward.
     """
     n, sequences = shape.seq_len, shape.batch * shape.heads
     elements = sequences * n * shape.head_dim
@@ -256,10 +257,12 @@ def cost(options: LSHOptions, shape: Shape, impl: str) -> Cost:
             factors=options.factors(n),
         )
     pairs = n * n if impl == REFERENCE else rounds * options.window.pairs(n)
+    products = 2 * shape.head_dim * sequences * pairs
     return Cost(
         model_flops=4 * shape.head_dim * sequences * shape.pairs,
-        executed_flops=4 * shape.head_dim * sequences * pairs + hashing,
+        executed_flops=2 * products + hashing,
         forward_only_flops=hashing,
+        recomputed_flops=products if impl == "chunked" else 0,  # scores, not in one kernel
         compulsory_bytes=3 * elements * shape.itemsize,
         state_bytes=2 * elements * shape.itemsize + 8 * sequences * n * rounds,  # order, buckets
     )

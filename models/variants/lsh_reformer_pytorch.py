@@ -13,7 +13,8 @@ from torch.nn.functional import normalize, pad
 
 from models.kernels.circular import filled_length, key_mask
 from models.kernels.dense import ROWS, attend_pairs
-from models.kernels.lsh_plan import LSHPlan, nearest_buckets, sorted_by
+from models.kernels.lsh_hash import nearest_buckets
+from models.kernels.lsh_plan import LSHPlan, sorted_by
 from models.kernels.padding import zero_padding
 from models.layers.replay import decide
 from models.peers import peer

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from models.kernels.lsh_plan import bucket_dtype, draw_rotations, hash_vectors, sorted_by
+from models.kernels.lsh_hash import bucket_dtype, hash_vectors
+from models.kernels.lsh_plan import draw_rotations, sorted_by
 from models.kernels.triton_hash import hash_tokens
 from models.kernels.triton_plan import make_plan
 from models.kernels.triton_sort import counting_sort
