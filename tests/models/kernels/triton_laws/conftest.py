@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from models.kernels.lsh_definition import attend_rows
-from models.kernels.lsh_options import LSHOptions
 from models.kernels.lsh_hash import hash_vectors
+from models.kernels.lsh_options import LSHOptions
 from models.kernels.lsh_plan import LSHPlan, draw_rotations, sorted_by, whole_sequence
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
