@@ -4,9 +4,10 @@ SUITE ?= suites/long_seq.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+GATE_OUT := results/.gate
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: run test dashboard lint types contracts smoke bench gpu clean
+.PHONY: run test dashboard lint types contracts smoke gate bench gpu clean
 
 run: $(READY)
 	$(BIN)/python -m harness run $(SUITE)
@@ -30,6 +31,13 @@ contracts: $(DEV_READY)
 
 smoke: $(READY)
 	$(BIN)/python -m harness run suites/smoke.yaml
+
+# What repeats exactly on any machine, against what is committed. After a change that is meant:
+#   python -m harness run suites/exact.yaml
+#   python -m harness baseline update latest --to results/baselines/exact.jsonl --accept "why"
+gate: $(READY)
+	$(BIN)/python -m harness run suites/exact.yaml --out $(GATE_OUT)
+	$(BIN)/python -m harness gate latest --out $(GATE_OUT) --baseline results/baselines/exact.jsonl
 
 bench: $(DEV_READY)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import export, store
+from harness.schema import PAIRINGS
 
 PAIRS_HELP = "pairs of launches that measure the A/A floor; 0 leaves it out; default: 12"
+BASELINE_HELP = "JSON lines, sorted, such as results/baselines/gate.jsonl"
 LISTINGS = ("variants", "tasks", "metrics", "suites", "runs", "phases")
 
 
@@ -49,6 +51,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     compare.add_argument("base", metavar="BASE")
     compare.add_argument("run", metavar="CANDIDATE")
 
+    _gate(verb("gate", "judge a change: against a revision, a baseline, files, or over time"))
+
+    baseline = verb("baseline", "write an accepted run as a file to gate against")
+    baseline.add_argument("action", choices=("update",), metavar="update")
+    baseline.add_argument("run", metavar="RUN", help="an id, its beginning, a folder, or latest")
+    baseline.add_argument("--to", type=Path, required=True, metavar="FILE", help=BASELINE_HELP)
+    accept = "why a run is the new norm though it does not pass the old one"
+    baseline.add_argument("--accept", metavar="REASON", help=accept)
+
     export_ = verb("export", "write a run in another format")
     export_.add_argument("run", metavar="RUN")
     export_.add_argument("--to", required=True, choices=sorted([*export.FORMATS, "html"]))
@@ -87,3 +98,34 @@ def _run(verb: argparse.ArgumentParser) -> None:
     _choices(verb)
     verb.add_argument("--resume", metavar="RUN", help="measure what a stopped run still lacks")
     verb.add_argument("--dry-run", action="store_true", help="print the cells, measure nothing")
+
+
+def _gate(verb: argparse.ArgumentParser) -> None:
+    """Add what a gate compares and where it tells of it."""
+    help_ = "with --base a suite, with --baseline a run"
+    verb.add_argument("subject", nargs="?", metavar="SUITE|RUN", help=help_)
+    ways = verb.add_mutually_exclusive_group(required=True)
+    help_ = "measure this revision and the code as it is now in turns on this machine"
+    ways.add_argument("--base", metavar="REV", help=help_)
+    ways.add_argument("--baseline", type=Path, metavar="FILE", help="judge a stored run by a file")
+    help_ = "files of pytest-benchmark, one for each process, in the order measured"
+    ways.add_argument("--base-files", nargs="+", type=Path, metavar="FILE", help=help_)
+    help_ = "find change points over the runs of a folder"
+    ways.add_argument("--history", type=Path, metavar="DIR", help=help_)
+    verb.add_argument("--candidate-files", nargs="+", type=Path, default=[], metavar="FILE")
+    help_ = "run or revision from which drift is measured; default: the first"
+    verb.add_argument("--anchor", metavar="RUN|REV", help=help_)
+    help_ = "chunked: both processes alive, in turns; apart: one after the other"
+    verb.add_argument("--pairing", choices=PAIRINGS, help=help_)
+    _choices(verb)
+    help_ = "accepted regressions; default: suites/waivers.yaml, if there is one"
+    verb.add_argument("--waivers", type=Path, metavar="FILE", help=help_)
+    help_ = "compare times though the environments differ; never a baseline"
+    verb.add_argument("--force", action="store_true", help=help_)
+    help_ = "exit 3 if it cannot be told, or 0 with the word in all outputs; default: fail"
+    verb.add_argument("--on-inconclusive", choices=("fail", "pass"), default="fail", help=help_)
+    verb.add_argument("--json", type=Path, metavar="FILE", help="write the verdict as JSON")
+    verb.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML")
+    help_ = "write it as a comment for a pull request"
+    verb.add_argument("--markdown", type=Path, metavar="FILE", help=help_)
+    verb.add_argument("--every", action="store_true", help="print what passed as well")

@@ -17,6 +17,7 @@ from harness import (
     compare,
     doctor,
     export,
+    gatehouse,
     imports,
     planning,
     profiling,
@@ -26,12 +27,14 @@ from harness import (
     suite,
 )
 from harness.arguments import LISTINGS, parse
+from harness.baseline import BaselineError
 from harness.executors.local import Local, WorkerError
 from harness.imports import ImportFileError
 from harness.planning import PlanError, Request
 from harness.schema import FAULTS, PHASES
 from harness.store import StoreError
 from harness.suite import SuiteError
+from harness.trees import TreeError
 from models.catalog import UnknownNameError, unknown
 
 EXIT_OK = 0
@@ -43,7 +46,10 @@ EXIT_INTERRUPTED = 130
 SUITES = Path("suites")
 PIPE_WIDTH = 110  # characters
 # What a bad command, file or name raises: one message, no traceback.
-BAD_INPUT = (SuiteError, StoreError, PlanError, WorkerError, UnknownNameError, ImportFileError)
+BAD_INPUT = (
+    *(SuiteError, StoreError, PlanError, WorkerError, UnknownNameError),
+    *(ImportFileError, BaselineError, TreeError),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,6 +144,25 @@ def compare_(args: argparse.Namespace, out: Console) -> int:
     return EXIT_OK if found.comparable else EXIT_INCOMPARABLE
 
 
+def gate_(args: argparse.Namespace, out: Console) -> int:
+    """Judge a change, or find when cells became slower."""
+    if args.history is not None:
+        found = gatehouse.past(args.history, args.anchor)
+        out.print(report.history(found.series, found.runs))
+        return found.exit_code
+    verdict = gatehouse.verdict(args, lambda text: out.print(text, soft_wrap=True))
+    out.print(report.gate(verdict, every=args.every))
+    gatehouse.write(verdict, args)
+    return gatehouse.exit_code(verdict, args.on_inconclusive)
+
+
+def baseline_(args: argparse.Namespace, out: Console) -> int:
+    """Write an accepted run as a file to gate against."""
+    old = gatehouse.update(store.open(args.run, args.out), args.to, args.accept)
+    out.print(f"{args.to}: {'first' if old is None else old.sentence}", soft_wrap=True)
+    return EXIT_OK
+
+
 def export_(args: argparse.Namespace, out: Console) -> int:
     """Write a run in another format, to a file or to standard output."""
     if args.to == "html":  # drawn by the storey above, by name: the harness never imports it
@@ -191,6 +216,8 @@ COMMANDS = {
     "list": list_,
     "show": show,
     "compare": compare_,
+    "gate": gate_,
+    "baseline": baseline_,
     "export": export_,
     "dashboard": dashboard,
     "doctor": doctor_,

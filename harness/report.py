@@ -15,10 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.compare import Comparison
+from harness.gate import Verdict
+from harness.history import Series
 from harness.judging.panels import REPORTED
 from harness.schema import Cell, Result, Run
 from harness.store import RunSummary
-from harness.telling import checkup, details, frontiers, profiles, words
+from harness.telling import checkup, details, frontiers, gate_sheets, profiles, words
 from harness.telling.answer import answer as answer_in_words
 from harness.telling.checkup import Finding
 from harness.telling.tables import Sheet
@@ -83,6 +85,16 @@ def comparison(found: Comparison, *, every: bool = False) -> Group:
         every: tell also of metrics that only explain and are not judged.
     """
     return Group(*(Drawing(each) for each in details.comparison_sheets(found, every=every)))
+
+
+def gate(verdict: Verdict, *, every: bool = False) -> Group:
+    """Return a gate's verdict: conditions that differ, what is worst first, one sentence."""
+    return Group(*(Drawing(each) for each in gate_sheets.sheets(verdict, every=every)))
+
+
+def history(found: Sequence[Series], runs: int) -> Drawing:
+    """Return the change points over a folder of runs."""
+    return Drawing(gate_sheets.history_sheet(found, runs))
 
 
 def examination(found: Sequence[Finding]) -> Drawing:

@@ -85,7 +85,9 @@ def counterpart(
     if options is None or "chunk" not in {field.name for field in fields(options)}:
         name = type(attention).__name__
         raise Unsupported(f"error: no exact counterpart of {name} is known: it has no chunk")
-    wide = replace(options, chunk=seq_len, buckets=None)
+    # One chunk over all is exact however buckets are made; `strict` would ask for their number.
+    plain = {"strict": False} if hasattr(options, "strict") else {}
+    wide = replace(options, chunk=seq_len, buckets=None, **plain)
     build: Any = type(attention)
     return lambda dtype: build(wide, causal=causal, impl="reference", head_dim=head_dim).to(
         dtype=dtype
