@@ -15,7 +15,7 @@ from typing import Any, Literal
 from harness.codec import canonical, encode
 
 SCHEMA_VERSION = 1
-MODELS = ("transformer", "reformer")  # modules of models/ that define MODEL
+MODELS = ("transformer", "reformer", "seq2seq")  # modules of models/ that define MODEL
 PHASES = ("forward", "train_step")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 DEVICES = ("cpu", "cuda")

@@ -23,7 +23,7 @@ from models.layers.network import (
     sizes,
     vocab_head,
 )
-from models.layers.positions import count_tokens
+from models.layers.positions import STD, count_tokens
 from models.layers.reversible import ReversibleStack
 from models.model import Model, ModelCost, Size
 from models.variant import Shape, Variant
@@ -140,6 +140,7 @@ class ReformerOptions:
     combine: str = "mean"
     reversible: bool = True
     conv: int | None = None
+    init_std: float = STD
 
 
 def build(
@@ -219,6 +220,7 @@ def _config(
         combine=options.combine,
         reversible=options.reversible,
         conv=options.conv,
+        init_std=options.init_std,
     )
 
 

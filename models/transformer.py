@@ -22,7 +22,7 @@ from models.layers.network import (
     sizes,
     vocab_head,
 )
-from models.layers.positions import count_tokens
+from models.layers.positions import STD, count_tokens
 from models.model import Model, ModelCost, Size
 from models.variant import Shape, Variant
 
@@ -105,6 +105,7 @@ class TransformerOptions:
     positions: str = "axial"
     ff_section: int | None = None
     conv: int | None = None
+    init_std: float = STD
 
 
 def build(
@@ -121,6 +122,7 @@ def build(
         positions=options.positions,
         ff_section=options.ff_section,
         conv=options.conv,
+        init_std=options.init_std,
     )
     return Transformer(config, {"variant": variant})
 

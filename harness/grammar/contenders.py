@@ -11,7 +11,8 @@ from harness.grammar.node import Node
 from harness.schema import MODELS, Contender
 from models.catalog import Catalog
 
-ATTENTION = {"transformer": "full", "reformer": "lsh"}  # of a model when a suite names none
+# Of a model when a suite names none.
+ATTENTION = {"transformer": "full", "reformer": "lsh", "seq2seq": "lsh"}
 AUTO_IMPL = "auto"  # the variant chooses, and the result says what it chose
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}", re.ASCII)

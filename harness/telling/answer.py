@@ -9,7 +9,7 @@ from harness import stats
 from harness.judging.change import relate
 from harness.judging.panels import Line, Panel, metrics, panels
 from harness.schema import Outcome, Run
-from harness.telling import frontiers, units, words
+from harness.telling import frontiers, qualities, units, words
 from harness.telling.caveats import circumstances
 from harness.telling.tables import bounds, find_crossover
 
@@ -41,6 +41,9 @@ def answer(run: Run) -> str:
     if run.header.frontier is not None:
         return "\n".join(filter(None, (frontiers.answer(run), circumstances(run))))
     found = panels(run)
+    if qualities.is_learning(run):
+        texts = (qualities.answer(run), _failures(run, found), circumstances(run))
+        return "\n".join(text for text in texts if text)
     measured = [metric for metric in metrics(run) if metric in SUPERLATIVES]
     winners = [text for panel in found if (text := _winners(panel, measured))]
     if not winners:

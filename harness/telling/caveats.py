@@ -41,9 +41,9 @@ def cautions(run: Run) -> list[str]:
     loose = sorted({r.cell.contender for r in done if r.facts.get("exact") is False})
     if loose:
         verb = "approximate" if len(loose) > 1 else "approximates"
-        texts.append(
-            f"{words.listing(loose)} {verb} full attention, and speed says nothing of quality"
-        )
+        scored = any(m.metric == "quality" for result in done for m in result.measurements)
+        unknown = "" if scored else ", and speed says nothing of quality"
+        texts.append(f"{words.listing(loose)} {verb} full attention{unknown}")
     texts += _inequality(done)
     bound = sum(bool(result.facts.get("launch_bound")) for result in done)
     if bound:

@@ -10,7 +10,7 @@ from harness.codec import canonical
 from harness.frontier import Edge, Search
 from harness.judging.panels import Panel, panels
 from harness.schema import Outcome, Result, Run
-from harness.telling import tables, units, words
+from harness.telling import qualities, tables, units, words
 from harness.telling.tables import Sheet
 
 BUDGET = "memory_bytes"  # the field of a cell
@@ -29,6 +29,8 @@ class Group:
 def shown(run: Run, wanted: Sequence[str]) -> list[Sheet]:
     """Return the tables of a run: its frontier if it searched one, else medians and growth."""
     search = frontier.settings(run)
+    if qualities.is_learning(run):
+        return qualities.sheets(run)
     return tables.sheets(run, wanted) if search is None else sheets(run, search)
 
 

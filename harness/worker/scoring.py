@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from harness.worker.task import IGNORED, Batch
+
+LEAD, FAR = 1, 2  # kinds of bytes: a repeat's beginning, and its rest
 
 
 def count_tokens(logits: Tensor, batch: Batch) -> dict[str, float]:
@@ -47,24 +48,42 @@ def class_accuracy(sums: Mapping[str, float]) -> dict[str, float]:
 
 
 def count_bits(logits: Tensor, batch: Batch) -> dict[str, float]:
-    """Sum the bits that each asked byte costs, and those of bytes that `notes["far"]` marks."""
+    """Sum the bits of bytes by `notes["kinds"]`: 0, `LEAD` (not counted) or `FAR`."""
     nats = functional.cross_entropy(
         logits.float().flatten(0, 1), batch.targets.flatten(), reduction="none"
     ).view_as(batch.targets)
-    asked = batch.targets != IGNORED
-    sums = {"nats": nats[asked].sum().item(), "asked": float(asked.sum().item())}
-    if (far := batch.notes.get("far")) is not None:
-        marked = torch.as_tensor(far, device=asked.device) & asked
-        sums |= {"far_nats": nats[marked].sum().item(), "far": float(marked.sum().item())}
+    kinds = batch.notes["kinds"].to(nats.device)
+    sums: dict[str, float] = {}
+    for name, kind in (("own", 0), ("far", FAR)):
+        sums[f"{name}_nats"] = nats[kinds == kind].sum().item()
+        sums[name] = float((kinds == kind).sum().item())
     return sums
 
 
 def bits_per_byte(sums: Mapping[str, float]) -> dict[str, float]:
-    """Return the mean bits of an asked byte, and of a byte that repeats far ones."""
-    found = {"score": _share(sums, "nats", "asked") / math.log(2)}
-    if sums.get("far"):
-        found["far"] = _share(sums, "far_nats", "far") / math.log(2)
-    return found
+    """Return the mean bits of a byte that does not repeat, and of one that repeats a far one."""
+    own, far = (_share(sums, f"{name}_nats", name) / math.log(2) for name in ("own", "far"))
+    return {"score": own, "far": far}
+
+
+def count_spans(logits: Tensor, batch: Batch, kinds: int) -> dict[str, float]:
+    """Count spans that are asked, found and right, and tokens of mentions that are right.
+
+    What is not asked is O on both sides.
+    """
+    asked = batch.targets != IGNORED
+    answers = logits[..., : 1 + 2 * kinds].argmax(dim=-1).masked_fill(~asked, 0)
+    wanted = batch.targets.masked_fill(~asked, 0)
+    sums: dict[str, float] = {"right": 0.0, "found": 0.0, "asked": 0.0}
+    for mine, true in zip(answers.tolist(), wanted.tolist(), strict=True):
+        found, expected = spans(mine, kinds), spans(true, kinds)
+        sums["right"] += len(found & expected)
+        sums["found"] += len(found)
+        sums["asked"] += len(expected)
+    mentioned = wanted > 0
+    sums["right_tokens"] = ((answers == wanted) & mentioned).sum().item()
+    sums["mention_tokens"] = mentioned.sum().item()
+    return sums
 
 
 def span_f1(sums: Mapping[str, float]) -> dict[str, float]:

@@ -99,7 +99,9 @@ class Embedding(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.conv = None
         if config.conv is not None:
-            self.conv = ShortConvolution(d_model=config.d_model, width=config.conv)
+            self.conv = ShortConvolution(
+                d_model=config.d_model, width=config.conv, causal=config.causal
+            )
 
     def forward(
         self, tokens: Int[Tensor, "b t"], positions: Int[Tensor, "b t"] | None = None

@@ -63,7 +63,7 @@ TASK = Task(
     figures=scoring.token_accuracy,
     baselines=baselines,
     floor=0.95,
-    stop=0.9995,
+    stop=0.999,
     defaults={
         "seq_len": 128,
         "batch": 16,
@@ -74,6 +74,6 @@ TASK = Task(
         "vocab": 128,
         "causal": True,
     },
-    options={"positions": "learned"},
-    training={"steps": 1000, "learning_rates": (1e-3,), "eval_every": 50},
+    options={"positions": "learned", "init_std": 0.08},
+    training={"steps": 600, "learning_rates": (3e-3,), "eval_every": 25},
 )

@@ -70,8 +70,8 @@ TASK = Task(
     floor=0.9,
     stop=0.995,
     defaults={
-        "seq_len": 128,
-        "batch": 32,
+        "seq_len": 64,
+        "batch": 16,
         "d_model": 64,
         "heads": 2,
         "d_ff": 128,
@@ -79,6 +79,6 @@ TASK = Task(
         "vocab": 66,
         "causal": True,
     },
-    options={"positions": "learned"},
-    training={"steps": 600, "learning_rates": (2e-3,), "eval_every": 50},
+    options={"positions": "learned", "init_std": 0.08},
+    training={"steps": 400, "learning_rates": (3e-3,), "eval_every": 25},
 )
