@@ -8,12 +8,12 @@ draws stay below. A difference that is not well above it tells of the machine, n
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from harness import replicates, stats
-from harness.replicates import Samples
 from harness.schema import Cell, Environment, Job, Outcome, Protocol, Result
 
 DRAWS = 1000
@@ -42,7 +42,7 @@ CELL = Cell(
     data="stdlib",
     seed=0,
 )
-PROTOCOL = Protocol(launches=5, pairing="chunked")
+PROTOCOL = Protocol(launches=5, pairing="chunked", min_time_s=2.0)  # a suite's defaults on a CPU
 
 
 class FloorError(RuntimeError):
@@ -113,29 +113,18 @@ def floor(
         seed: of the choices.
     """
     chance = random.Random(seed)
+    gaps = [after - before for before, after in map(replicates.levels, pairs)]
     differences: list[float] = []
     covered = told = 0
     for _ in range(DRAWS):
-        chosen = chance.sample(range(len(pairs)), min(size, len(pairs)))
-        sides = [chance.sample(list(pairs[i]), 2) for i in chosen]
-        a, b = (_launches([side[k] for side in sides]) for k in (0, 1))
-        found = replicates.ratio(a, b)
-        if found is None:  # one sitting: the ratio of its medians
-            value = stats.median(b.samples) / stats.median(a.samples)
-        else:
-            value, interval = found.value, found.interval()
+        logs = [gap * chance.choice((-1, 1)) for gap in chance.sample(gaps, min(size, len(gaps)))]
+        found = replicates.mean(logs)  # as `replicates.ratio` has it
+        if found is not None:
+            lo, hi = found.interval()
             told += 1
-            covered += interval.lo <= 1 <= interval.hi
-        differences.append(max(value, 1 / value) - 1)
+            covered += lo <= 1 <= hi
+        differences.append(math.exp(abs(math.fsum(logs) / len(logs))) - 1)
     return stats.quantile(differences, QUANTILE), covered / told if told else 1.0
-
-
-def _launches(groups: Sequence[Sequence[float]]) -> Samples:
-    return Samples(
-        samples=[x for group in groups for x in group],
-        launches=[len(group) for group in groups],
-        sittings=[str(i) for i in range(len(groups))],
-    )
 
 
 def _sit(together: Together, cell: Cell, protocol: Protocol, number: int) -> list[Result]:

@@ -102,7 +102,7 @@ def level(values: Replicated) -> Estimate | None:
     Raises:
         ValueError: a sample is not positive.
     """
-    return _mean(_levels(by_launch(values)))
+    return mean(levels(by_launch(values)))
 
 
 def interval(values: Replicated) -> Interval | None:
@@ -130,8 +130,8 @@ def ratio(base: Replicated, candidate: Replicated) -> Estimate | None:
     ours, theirs = by_sitting(base), by_sitting(candidate)
     common = [name for name in ours if name in theirs]
     if len(common) > 1:
-        before, after = (_levels([side[name] for name in common]) for side in (ours, theirs))
-        return _mean([second - first for first, second in zip(before, after, strict=True)])
+        before, after = (levels([side[name] for name in common]) for side in (ours, theirs))
+        return mean([second - first for first, second in zip(before, after, strict=True)])
     first, second = level(base), level(candidate)
     if first is None or second is None:
         return None
@@ -184,11 +184,17 @@ def _groups(values: Replicated) -> list[tuple[Sequence[float], str]]:
     return [(values.samples[end - n : end], name) for n, end, name in found if n]
 
 
-def _levels(groups: Sequence[Sequence[float]]) -> list[float]:
+def levels(groups: Sequence[Sequence[float]]) -> list[float]:
+    """Return the level of each launch: the logarithm of its median.
+
+    Raises:
+        ValueError: a sample is not positive.
+    """
     return [math.log(stats.median(stats.as_positive(group).tolist())) for group in groups]
 
 
-def _mean(values: Sequence[float]) -> Estimate | None:
+def mean(values: Sequence[float]) -> Estimate | None:
+    """Return the mean of logarithms, one from each launch or pair, or None for fewer than two."""
     n = len(values)
     if n < 2:
         return None

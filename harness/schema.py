@@ -98,7 +98,7 @@ class Protocol:
     warmups: int = 1  # steps of a launch before its first sample, kept apart from the samples
     min_samples: int = 10  # sample at least so often, unless max_time_s ends it first
     max_samples: int = 200
-    min_time_s: float = 1.0  # sample at least for so long
+    min_time_s: float = 0.5  # sample at least for so long
     max_time_s: float = 20.0  # past this, four samples are enough
     timeout_s: float = 300.0  # of the whole cell: then its process is killed
     memory_limit_bytes: int | None = None  # of a CPU cell; None: 80 % of what is available

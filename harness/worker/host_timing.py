@@ -12,7 +12,7 @@ from harness.worker.sampling import NS, collect_young, collector_paused, stop_re
 from harness.worker.turns import CHUNK_NS, Alone, Turns
 
 SHORT_NS = 1_000_000  # a shorter step is looped until a sample lasts so long
-SHARED_NS = CHUNK_NS // 4  # the same at a sitting: few samples a turn, so that turns are many
+SHARED_NS = CHUNK_NS // 2  # the same at a sitting: few samples a turn, so that turns are many
 MOST_STEPS = 1000  # in one sample
 QUIET = 3  # warm-ups in a row without a new minimum: caches and allocator have settled
 WARM_SHARE = 0.25  # of min_time_s that waiting for this may take

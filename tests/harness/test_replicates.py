@@ -135,16 +135,16 @@ def test_the_interval_of_a_value_tells_the_spread_between_launches() -> None:
 
 @pytest.mark.parametrize("tail", [3, 30])
 def test_intervals_of_equal_sides_cover_one_in_95_of_100_whatever_the_tails(tail: int) -> None:
-    """2000 null experiments; launches differ by a Student's t of few degrees of freedom."""
+    """1000 null experiments; launches differ by a Student's t of few degrees of freedom."""
     generator = np.random.default_rng(tail)
     covered = 0
-    for _ in range(2000):
+    for _ in range(1000):
         differences = 0.02 * generator.standard_t(tail, size=5)
         samples = [Samples(samples=x, launches=(1,) * 5, sittings=tuple("abcde")) for x in
                    ([1.0] * 5, np.exp(differences).tolist())]  # fmt: skip
         lo, hi = replicates.ratio_interval(*samples) or (0, 0)
         covered += lo <= 1 <= hi
-    assert 0.93 <= covered / 2000 <= 0.985
+    assert 0.925 <= covered / 1000 <= 0.99
 
 
 def test_draws_scatter_as_the_interval_says() -> None:

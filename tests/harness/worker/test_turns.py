@@ -52,9 +52,9 @@ def protocol(**changes) -> Protocol:
 
 
 def test_a_turn_lasts_a_chunk_and_begins_with_a_step_that_nobody_times() -> None:
-    machine, turns = Machine(5 * MS), Given(3)
+    machine, turns = Machine(SHARED_NS), Given(3)
     times = time_host(machine.step, protocol(), machine.clock, turns)
-    each = CHUNK_NS // (5 * MS)
+    each = CHUNK_NS // SHARED_NS
     assert len(times.cpu) == 3 * each
     assert machine.taken == len(times.cpu_warmups) + 3 * (1 + each)
 
@@ -81,8 +81,8 @@ def test_turns_are_taken_as_long_as_they_are_given_and_the_first_reason_counts()
 
 def test_the_greatest_number_of_samples_ends_a_turn_early() -> None:
     machine, turns = Machine(SHARED_NS), Given(2)
-    times = time_host(machine.step, protocol(max_samples=6), machine.clock, turns)
-    assert (len(times.cpu), turns.said[-1]) == (6, "max_samples")
+    times = time_host(machine.step, protocol(max_samples=3), machine.clock, turns)
+    assert (len(times.cpu), turns.said[-1]) == (3, "max_samples")
 
 
 def test_others_that_take_the_processor_do_not_take_samples() -> None:
