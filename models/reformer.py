@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from models.layers.attention_layer import Mechanism, find_mechanism
-from models.layers.cost import LayerCost, layer_cost, network_cost, sectioned_again
+from models.layers.cost import LayerCost, built_for, layer_cost, network_cost, sectioned_again
 from models.layers.network import (
     Embedding,
     Network,
@@ -88,7 +88,11 @@ class Reformer(Network[ReformerConfig]):
         sublayers: list[nn.Module] = []
         for layer, mechanism in enumerate(_mechanisms(config, variants)):
             attention = mechanism.build(
-                causal=config.causal, head_dim=config.head_size, layer=layer
+                causal=config.causal,
+                head_dim=config.head_size,
+                layer=layer,
+                heads=config.heads,
+                max_len=config.max_len,
             )
             sublayers += [attention_sublayer(config, attention), feed_forward_sublayer(config)]
         self.embedding = Embedding(config)
@@ -177,9 +181,9 @@ def cost(
     layers = [
         layer_cost(
             size,
+            built_for(mechanism, size),
             mechanism.variant.cost(mechanism.options, shape, mechanism.impl),
             tokens=batch * seq_len,
-            shared_qk=mechanism.build(causal=size.causal, head_dim=size.head_dim).shared_qk,
             activation=options.activation,
         )
         for mechanism in _mechanisms(config, {"attention": variant})

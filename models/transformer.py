@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from models.layers.attention_layer import find_mechanism
-from models.layers.cost import layer_cost, network_cost, sectioned_again
+from models.layers.cost import built_for, layer_cost, network_cost, sectioned_again
 from models.layers.network import (
     Embedding,
     Network,
@@ -70,7 +70,11 @@ class Transformer(Network[ModelConfig]):
         blocks: list[Block] = []
         for layer in range(config.layers):
             attention = mechanism.build(
-                causal=config.causal, head_dim=config.head_size, layer=layer
+                causal=config.causal,
+                head_dim=config.head_size,
+                layer=layer,
+                heads=config.heads,
+                max_len=config.max_len,
             )
             blocks.append(
                 Block(attention_sublayer(config, attention), feed_forward_sublayer(config))
@@ -149,9 +153,9 @@ def cost(
     )
     layer = layer_cost(
         size,
+        built_for(mechanism, size),
         variant.cost(mechanism.options, shape, mechanism.impl),
         tokens=batch * seq_len,
-        shared_qk=mechanism.build(causal=size.causal, head_dim=size.head_dim).shared_qk,
         activation=options.activation,
     )
     layers = [layer] * size.layers

@@ -59,6 +59,7 @@ class Cost:
     executed_flops: int  # of the mechanism as this impl computes it
     forward_only_flops: int = 0  # of those, what has no gradient and is not recomputed: hashing
     recomputed_flops: int = 0  # by the backward, which counts else twice the forward
+    constant_flops: int = 0  # of products with constants: one product in the backward, not two
     compulsory_bytes: int  # read q, k, v once, write the output once
     state_bytes: int  # what decoding one more token must keep per layer
 
@@ -68,8 +69,8 @@ class History:
     """Everything that was handed in so far: what any causal mechanism can decode from."""
 
     q: Float[Tensor, "b h t d"]
-    k: Float[Tensor, "b h t d"]
-    v: Float[Tensor, "b h t d"]
+    k: Float[Tensor, "b g t d"]
+    v: Float[Tensor, "b g t d"]
     mask: Bool[Tensor, "b t"] | None
 
 
@@ -77,7 +78,10 @@ class Attention(nn.Module, abc.ABC):
     """A mechanism: q, k, v `[batch, heads, time, dim]` to an output of the same shape.
 
     Projections live in the transformer block. A mechanism with shared queries and keys sets
-    `shared_qk`; it takes the shared vectors as q and ignores k.
+    `shared_qk`; it takes the shared vectors as q and ignores k. One whose heads share keys and
+    values sets `kv_heads`: k and v then have so many heads, and the block projects no more. One in
+    which the vectors of all tokens decide who meets whom, as by a hash, sets `routed`: if causal,
+    it takes nothing from later *values*.
 
     A mask is true where a position holds a token. Padded keys are never attended, any position
     may be padding, and the output at padding is zero. A mechanism may leave the argument out; then
@@ -87,13 +91,15 @@ class Attention(nn.Module, abc.ABC):
     """
 
     shared_qk: bool = False
+    kv_heads: int | None = None  # of k and v; None: as many as q has
+    routed: bool = False
 
     @abc.abstractmethod
     def forward(
         self,
         q: Float[Tensor, "b h t d"],
-        k: Float[Tensor, "b h t d"],
-        v: Float[Tensor, "b h t d"],
+        k: Float[Tensor, "b g t d"],
+        v: Float[Tensor, "b g t d"],
         mask: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b h t d"]:
         """Attend."""
@@ -101,8 +107,8 @@ class Attention(nn.Module, abc.ABC):
     def rows(
         self,
         q: Float[Tensor, "b h t d"],
-        k: Float[Tensor, "b h t d"],
-        v: Float[Tensor, "b h t d"],
+        k: Float[Tensor, "b g t d"],
+        v: Float[Tensor, "b g t d"],
         rows: Int[Tensor, " r"],
         mask: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b h r d"]:
@@ -116,8 +122,8 @@ class Attention(nn.Module, abc.ABC):
     def begin(
         self,
         q: Float[Tensor, "b h t d"],
-        k: Float[Tensor, "b h t d"],
-        v: Float[Tensor, "b h t d"],
+        k: Float[Tensor, "b g t d"],
+        v: Float[Tensor, "b g t d"],
         mask: Bool[Tensor, "b t"] | None = None,
     ) -> Any:
         """Return what decoding needs to know of these tokens: the mechanism's own kind of state.
@@ -131,8 +137,8 @@ class Attention(nn.Module, abc.ABC):
     def step(
         self,
         q: Float[Tensor, "b h 1 d"],
-        k: Float[Tensor, "b h 1 d"],
-        v: Float[Tensor, "b h 1 d"],
+        k: Float[Tensor, "b g 1 d"],
+        v: Float[Tensor, "b g 1 d"],
         state: Any,
     ) -> tuple[Float[Tensor, "b h 1 d"], Any]:
         """Attend from one more token of each row; return its output and the next state.
@@ -182,8 +188,8 @@ class Crosses(Protocol):
 def attend(
     attention: Attention,
     q: Float[Tensor, "b h t d"],
-    k: Float[Tensor, "b h t d"],
-    v: Float[Tensor, "b h t d"],
+    k: Float[Tensor, "b g t d"],
+    v: Float[Tensor, "b g t d"],
     mask: Bool[Tensor, "b t"] | None = None,
 ) -> Float[Tensor, "b h t d"]:
     """Call a mechanism, with the mask only if there is one.
@@ -210,7 +216,11 @@ def check_causal(attention: Attention) -> None:
 
 @runtime_checkable  # so that tests may check it
 class Build(Protocol):
-    """Makes a mechanism from its options: `build(options, causal=..., impl=..., head_dim=...)`."""
+    """Makes a mechanism from its options: `build(options, causal=..., impl=..., head_dim=...)`.
+
+    A builder that also names `heads` or `max_len`, the longest sequence that it must take, is told
+    them; None where nobody knows.
+    """
 
     def __call__(self, options: Any, *, causal: bool, impl: str, head_dim: int) -> Attention:
         """Build it.
@@ -246,3 +256,25 @@ class Variant:
     bidirectional: bool = True  # may be built with causal=False
     exact: bool  # computes softmax attention over all pairs
     tolerance: float = 1.0  # factor on the proof's tolerance, with a reason beside it
+
+    def build(
+        self,
+        options: Any,
+        *,
+        causal: bool,
+        impl: str,
+        head_dim: int,
+        heads: int | None = None,
+        max_len: int | None = None,
+    ) -> Attention:
+        """Make the mechanism.
+
+        Raises:
+            Unsupported: this impl or combination cannot run.
+            ValueError: an option's value is impossible.
+        """
+        make: Any = self.module
+        known = {"heads": heads, "max_len": max_len}
+        taken = inspect.signature(make).parameters
+        told = {name: value for name, value in known.items() if name in taken}
+        return make(options, causal=causal, impl=impl, head_dim=head_dim, **told)

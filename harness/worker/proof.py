@@ -55,8 +55,12 @@ class Pair:
     def draw(self, generator: torch.Generator) -> list[Tensor]:
         """Return q, k and v in the cell's dtype, on its device."""
         cell = self.cell
-        shape = (cell.batch, cell.heads, self.seq_len, cell.d_model // cell.heads)
-        return [_normal(shape, generator, cell) for _ in "qkv"]
+        narrow = self.asked.kv_heads or cell.heads
+        shapes = [
+            (cell.batch, heads, self.seq_len, cell.d_model // cell.heads)
+            for heads in (cell.heads, narrow, narrow)
+        ]
+        return [_normal(shape, generator, cell) for shape in shapes]
 
 
 def prove(cell: Cell, variant: Variant, options: Any, impl: str, *, seed: int) -> Proof:
@@ -98,10 +102,17 @@ def prove(cell: Cell, variant: Variant, options: Any, impl: str, *, seed: int) -
 def make_pair(cell: Cell, variant: Variant, options: Any, impl: str) -> Pair:
     """Build a mechanism at a cell's shape twice: as asked, and as the reference in float64."""
     head_dim = cell.d_model // cell.heads
-    asked = variant.module(options, causal=cell.causal, impl=impl, head_dim=head_dim)
-    asked = asked.to(cell.device, getattr(torch, cell.dtype))
-    reference = variant.module(options, causal=cell.causal, impl="reference", head_dim=head_dim)
-    reference = reference.to(cell.device, getattr(torch, cell.dtype))
+    asked, reference = (
+        variant.build(
+            options,
+            causal=cell.causal,
+            impl=which,
+            head_dim=head_dim,
+            heads=cell.heads,
+            max_len=cell.seq_len,
+        ).to(cell.device, getattr(torch, cell.dtype))
+        for which in (impl, "reference")
+    )
     reference.load_state_dict(asked.state_dict())
     # Dropout is off in both: two draws of it could not be compared.
     asked, reference = asked.eval(), reference.eval().double()

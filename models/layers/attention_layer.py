@@ -23,7 +23,15 @@ class Mechanism:
     options: Any  # of the variant
     impl: str
 
-    def build(self, *, causal: bool, head_dim: int, layer: int = 0) -> Attention:
+    def build(
+        self,
+        *,
+        causal: bool,
+        head_dim: int,
+        layer: int = 0,
+        heads: int | None = None,
+        max_len: int | None = None,
+    ) -> Attention:
         """Make the attention of one layer; where options hold a seed, each layer has its own.
 
         Raises:
@@ -35,7 +43,14 @@ class Mechanism:
         options = self.options
         if "seed" in {f.name for f in fields(options)}:
             options = replace(options, seed=options.seed + layer)
-        return self.variant.module(options, causal=causal, impl=self.impl, head_dim=head_dim)
+        return self.variant.build(
+            options,
+            causal=causal,
+            impl=self.impl,
+            head_dim=head_dim,
+            heads=heads,
+            max_len=max_len,
+        )
 
 
 def find_mechanism(
@@ -74,8 +89,8 @@ def find_mechanism(
 class Context:
     """Another sequence as a layer attends to it, projected once for all decoding steps."""
 
-    k: Float[Tensor, "b h s d"]
-    v: Float[Tensor, "b h s d"]
+    k: Float[Tensor, "b g s d"]
+    v: Float[Tensor, "b g s d"]
     mask: Bool[Tensor, "b s"] | None
 
     def reorder(self, rows: Int[Tensor, " r"]) -> Context:
@@ -84,20 +99,36 @@ class Context:
         return Context(k=self.k[rows], v=self.v[rows], mask=mask)
 
 
+def key_heads(attention: Attention, heads: int) -> int:
+    """Return how many heads the keys and values of a mechanism have.
+
+    Raises:
+        ValueError: they do not divide the heads of the queries.
+    """
+    count = attention.kv_heads or heads
+    if heads % count:
+        raise ValueError(f"kv_heads: {count} do not divide the {heads} heads of the queries")
+    return count
+
+
 class AttentionLayer(nn.Module):
     """`W_o concat_h attention(x W_q, x W_k, x W_v)`, without biases.
 
-    A mechanism with shared queries and keys has one projection `W_qk` in the place of two.
+    A mechanism with shared queries and keys has one projection `W_qk` in the place of two; one
+    whose heads share keys and values has narrower `W_k` and `W_v`.
+
+    Raises:
+        ValueError: the heads of keys and values do not divide those of queries.
     """
 
     def __init__(self, attention: Attention, *, d_model: int, heads: int, head_dim: int) -> None:
         super().__init__()
         self.heads = heads
         self.attention = attention
-        width = heads * head_dim
+        width, narrow = heads * head_dim, key_heads(attention, heads) * head_dim
         self.query = nn.Linear(d_model, width, bias=False)
-        self.key = None if attention.shared_qk else nn.Linear(d_model, width, bias=False)
-        self.value = nn.Linear(d_model, width, bias=False)
+        self.key = None if attention.shared_qk else nn.Linear(d_model, narrow, bias=False)
+        self.value = nn.Linear(d_model, narrow, bias=False)
         self.out = nn.Linear(width, d_model, bias=False)
 
     def forward(
@@ -151,7 +182,7 @@ class AttentionLayer(nn.Module):
         if self.key is None or not isinstance(self.attention, Crosses):
             name = type(self.attention).__name__
             raise Unsupported(f"{name} attends within one sequence; 'full' attends to another, too")
-        k, v = self._split(self.key(context)), self._split(self.value(context))
+        k, v = self._split_keys(self.key(context)), self._split_keys(self.value(context))
         return Context(k=k, v=v, mask=mask)
 
     def attend_context(self, x: Float[Tensor, "b t m"], context: Context) -> Float[Tensor, "b t m"]:
@@ -162,8 +193,11 @@ class AttentionLayer(nn.Module):
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q = self._split(self.query(x))
-        k = q if self.key is None else self._split(self.key(x))
-        return q, k, self._split(self.value(x))
+        k = q if self.key is None else self._split_keys(self.key(x))
+        return q, k, self._split_keys(self.value(x))
+
+    def _split_keys(self, x: Float[Tensor, "b t w"]) -> Float[Tensor, "b g t d"]:
+        return x.unflatten(-1, (key_heads(self.attention, self.heads), -1)).transpose(1, 2)
 
     def _split(self, x: Float[Tensor, "b t w"]) -> Float[Tensor, "b h t d"]:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

@@ -39,13 +39,14 @@ class RotaryAttention(Attention):
             raise ValueError(f"head_dim: {head_dim}; rotary positions turn pairs, it must be even")
         self.inner = inner
         self.shared_qk = inner.shared_qk
+        self.kv_heads, self.routed = inner.kv_heads, inner.routed
         self.causal: bool = getattr(inner, "causal", True)
 
     def forward(
         self,
         q: Float[Tensor, "b h t d"],
-        k: Float[Tensor, "b h t d"],
-        v: Float[Tensor, "b h t d"],
+        k: Float[Tensor, "b g t d"],
+        v: Float[Tensor, "b g t d"],
         mask: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b h t d"]:
         """Turn and attend."""
@@ -54,8 +55,8 @@ class RotaryAttention(Attention):
     def rows(
         self,
         q: Float[Tensor, "b h t d"],
-        k: Float[Tensor, "b h t d"],
-        v: Float[Tensor, "b h t d"],
+        k: Float[Tensor, "b g t d"],
+        v: Float[Tensor, "b g t d"],
         rows: Int[Tensor, " r"],
         mask: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b h r d"]:
@@ -66,8 +67,8 @@ class RotaryAttention(Attention):
     def begin(
         self,
         q: Float[Tensor, "b h t d"],
-        k: Float[Tensor, "b h t d"],
-        v: Float[Tensor, "b h t d"],
+        k: Float[Tensor, "b g t d"],
+        v: Float[Tensor, "b g t d"],
         mask: Bool[Tensor, "b t"] | None = None,
     ) -> RotaryState:
         """Return what decoding needs to know of these tokens."""
@@ -81,8 +82,8 @@ class RotaryAttention(Attention):
     def step(
         self,
         q: Float[Tensor, "b h 1 d"],
-        k: Float[Tensor, "b h 1 d"],
-        v: Float[Tensor, "b h 1 d"],
+        k: Float[Tensor, "b g 1 d"],
+        v: Float[Tensor, "b g 1 d"],
         state: Any,
     ) -> tuple[Float[Tensor, "b h 1 d"], RotaryState]:
         """Attend from one more token of each row."""

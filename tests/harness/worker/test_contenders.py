@@ -35,13 +35,18 @@ CELL = Cell(
 CONTENDERS = [(model, name) for model in MODELS for name in VARIANTS.names()]
 
 
+def forms(name: str) -> dict[str, bool]:
+    """The direction in which a variant is tried."""
+    return {"causal": VARIANTS.load(name).causal}
+
+
 def job(**changes) -> Job:
     return Job(cell=replace(CELL, **changes), metrics=(), protocol=Protocol())
 
 
 @pytest.mark.parametrize(("model", "attention"), CONTENDERS)
 def test_every_contender_is_checked_built_stepped_and_weighed(model: str, attention: str) -> None:
-    of = job(model=model, attention=attention)
+    of = job(model=model, attention=attention, **forms(attention))
     assert workload.check(of) is None
     findings = peak_memory.collect(Bench(job=of))
     assert findings.measurements[0].samples[0] > 0
@@ -50,7 +55,9 @@ def test_every_contender_is_checked_built_stepped_and_weighed(model: str, attent
 
 @pytest.mark.parametrize("model", MODELS)
 def test_contenders_share_their_weights_and_text_wherever_shapes_agree(model: str) -> None:
-    works = [workload.build(job(model=model, attention=name)) for name in VARIANTS.names()]
+    works = [
+        workload.build(job(model=model, attention=name, **forms(name))) for name in VARIANTS.names()
+    ]
     base = works[0]
     weights = base.model.state_dict()
     for work in works[1:]:
