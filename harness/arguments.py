@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness import export, store
@@ -65,6 +65,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     export_.add_argument("--to", required=True, choices=sorted([*export.FORMATS, "html"]))
     export_.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
 
+    _own(verb)
+
     import_ = verb("import", "store the benchmarks of pytest-benchmark's JSON as a run")
     import_.add_argument("file", type=Path, metavar="FILE", help="of --benchmark-json or export")
 
@@ -76,6 +78,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     dashboard.add_argument("runs", nargs="*", metavar="RUN", help="show these only; default: all")
     dashboard.add_argument("--port", type=int, default=8501)
     return parser.parse_args(arguments)
+
+
+def _own(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    """Add what a variant of one's own begins with."""
+    new = verb("new-variant", "print the file that a variant of your own begins with")
+    new.add_argument("name", metavar="NAME", help="of the variant and, with .py, of its file")
+    check = verb("check", "try the laws on a variant's file, before any timing")
+    check.add_argument("file", type=Path, metavar="FILE", help="a Python file with a VARIANT")
+    check.add_argument("--verbose", action="store_true", help="print the laws that hold, too")
 
 
 def _choices(verb: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from harness import (
+    checking,
     compare,
     doctor,
     export,
@@ -25,6 +26,7 @@ from harness import (
     report,
     store,
     suite,
+    template,
 )
 from harness.arguments import LISTINGS, parse
 from harness.baseline import BaselineError
@@ -200,6 +202,29 @@ def doctor_(args: argparse.Namespace, out: Console) -> int:
     return EXIT_OK
 
 
+def check(args: argparse.Namespace, out: Console) -> int:
+    """Try the laws on a variant's file and print what is found."""
+    if not args.file.is_file():
+        raise PlanError(f"{args.file}: no such file")
+    findings: list[checking.Finding] = []
+    for finding in checking.check(args.file):
+        findings.append(finding)
+        if args.verbose or finding.outcome != checking.HOLDS:
+            out.print(report.finding(finding), soft_wrap=True)
+    out.print(report.verdict_of_laws(findings), soft_wrap=True)
+    return EXIT_FAULT if any(f.outcome in checking.FAULTY for f in findings) else EXIT_OK
+
+
+def new_variant(args: argparse.Namespace, out: Console) -> int:
+    """Print the file that an own variant begins with."""
+    try:
+        text = template.variant(args.name)
+    except ValueError as error:
+        raise PlanError(str(error)) from error
+    out.file.write(text)
+    return EXIT_OK
+
+
 def dashboard(args: argparse.Namespace, _out: Console) -> int:
     """Serve the dashboard on this machine until Ctrl-C."""
     return _upstairs("dashboard", "--root", args.out, "--port", args.port, *args.runs)
@@ -211,6 +236,8 @@ def _upstairs(module: str, *words: object) -> int:
 
 
 COMMANDS = {
+    "check": check,
+    "new-variant": new_variant,
     "run": run,
     "profile": profile,
     "list": list_,

@@ -5,6 +5,7 @@ Nothing depends on colour. A table that is wider than the terminal is split by c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from harness.checking import FAULTY
+from harness.checking import Finding as LawFinding
 from harness.compare import Comparison
 from harness.gate import Verdict
 from harness.history import Series
@@ -54,6 +57,24 @@ def tables(run: Run, wanted: Sequence[str] = REPORTED) -> list[Drawing]:
 def answer(run: Run) -> Text:
     """Return the answer to the suite's question in plain sentences."""
     return Text(answer_in_words(run))
+
+
+def finding(one: LawFinding) -> Text:
+    """Return what came of one law on a variant's file."""
+    place = f"{one.form}: " if one.form else ""
+    return Text(
+        plain(f"{one.outcome:<11} {place}{one.law}" + (f": {one.detail}" * bool(one.detail)))
+    )
+
+
+def verdict_of_laws(findings: Sequence[LawFinding]) -> Text:
+    """Return how many laws hold, and what to do next."""
+    counts = Counter(one.outcome for one in findings)
+    faulty = sum(counts[name] for name in FAULTY)
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    if faulty:
+        return Text(f"{told}: mend the file before you measure it")
+    return Text(f"{told}: ready to be measured with --plugin")
 
 
 def run(run: Run) -> Group:

@@ -16,6 +16,13 @@ from harness.codec import canonical, encode
 
 SCHEMA_VERSION = 1
 MODELS = ("transformer", "reformer", "seq2seq")  # modules of models/ that define MODEL
+PEERS = (  # modules of models/peers/: networks of other packages, with an attention of their own
+    "huggingface_bigbird",
+    "huggingface_longformer",
+    "huggingface_reformer",
+    "reformer_pytorch",
+)
+OWN = "own"  # attention and impl of a peer
 PHASES = ("forward", "train_step")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 DEVICES = ("cpu", "cuda")

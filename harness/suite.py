@@ -51,7 +51,7 @@ __all__ = [
 
 T = TypeVar("T")
 STDLIB = "stdlib"  # the corpus when a suite names none
-VARIANTS = Catalog("models.variants", "VARIANT")
+VARIANTS = Catalog("models.variants", "VARIANT", group="attention_harness.variants")
 METRICS = Catalog("harness.worker.metrics", "METRIC")
 _REQUIRED = ("version", "name", "question", "contenders", "metrics")
 _OPTIONAL = ("axes", "fixed", "frontier", "protocol", "gate", "exclude", "include", "data")

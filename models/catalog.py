@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import importlib
+import importlib.metadata
 import importlib.util
 import sys
+import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+
+class BrokenFileError(ValueError):
+    """A file from elsewhere that cannot be imported; the message names it, its line and why."""
 
 
 class UnknownNameError(ValueError):
@@ -23,12 +30,15 @@ class Catalog:
     """The files of one folder, each holding one object under the same attribute.
 
     The folder is the registry: `names` lists files without importing them, so that it may be asked
-    where torch must not be imported; `load` imports one file. Files from elsewhere join by name.
+    where torch must not be imported; `load` imports one file. Files from elsewhere join by name:
+    those that are handed in, and those that installed packages name under an entry-point group,
+    as `my_attention = "my_package.my_attention"`.
     """
 
     package: str  # dotted name of the folder, "models.variants"
     attribute: str  # what each file defines, "VARIANT"
     extra: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    group: str | None = None  # entry points of installed packages
 
     def with_files(self, *files: Path) -> Catalog:
         """Return a catalog that also holds files from elsewhere, named by their stems.
@@ -43,11 +53,11 @@ class Catalog:
             if file.stem in extra or file.stem in self.names():
                 raise ValueError(f"plugin {file}: the name {file.stem!r} is taken; rename the file")
             extra[file.stem] = file
-        return Catalog(self.package, self.attribute, extra)
+        return replace(self, extra=extra)
 
     def names(self) -> list[str]:
         """Return the names on the shelf, sorted; imports nothing below the folder itself."""
-        return sorted({*self._files(), *self.extra})
+        return sorted({*self._files(), *self._installed(), *self.extra})
 
     def file(self, name: str) -> Path:
         """Return the file behind a name.
@@ -55,7 +65,7 @@ class Catalog:
         Raises:
             UnknownNameError: there is none.
         """
-        found = {**self._files(), **self.extra}.get(name)
+        found = {**self._installed(), **self._files(), **self.extra}.get(name)
         if found is None:
             raise UnknownNameError(unknown(self.attribute.lower(), name, self.names()))
         return found
@@ -70,10 +80,11 @@ class Catalog:
 
         Raises:
             UnknownNameError: no file has this name.
+            BrokenFileError: a file from elsewhere cannot be imported.
             AttributeError: the file does not define the attribute.
         """
         file = self.file(name)
-        if name in self.extra:
+        if name in self.extra or name not in self._files():
             module = _import_file(f"{self.package}.{name}", file)
         else:
             module = importlib.import_module(f"{self.package}.{name}")
@@ -85,6 +96,24 @@ class Catalog:
     def _files(self) -> dict[str, Path]:
         folder = Path(next(iter(importlib.import_module(self.package).__path__)))
         return {file.stem: file for file in folder.glob("*.py") if not file.stem.startswith("_")}
+
+    def _installed(self) -> dict[str, Path]:
+        return {} if self.group is None else _entry_points(self.group)
+
+
+@functools.cache
+def _entry_points(group: str) -> dict[str, Path]:
+    """Return the files that installed packages name under a group, without importing them."""
+    found: dict[str, Path] = {}
+    for point in importlib.metadata.entry_points(group=group):
+        file = Path(*point.module.split(".")).with_suffix(".py")
+        place = None if point.dist is None else Path(str(point.dist.locate_file(file)))
+        if place is None or not place.is_file():  # an editable install: ask where it lies
+            spec = importlib.util.find_spec(point.module)
+            place = Path(spec.origin) if spec is not None and spec.origin else None
+        if place is not None:
+            found[point.name] = place
+    return found
 
 
 def unknown(kind: str, name: str, known: list[str]) -> str:
@@ -104,7 +133,22 @@ def _import_file(name: str, file: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise BrokenFileError(_told(file, error)) from error
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def _told(file: Path, error: Exception) -> str:
+    """Return where in a file an error arose, and what it says."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == file]
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        lines, message = [error.lineno], error.msg
+    else:
+        message = str(error).partition("\n")[0]
+    place = f"{file}:{lines[-1]}" if lines else str(file)
+    return f"{place}: {type(error).__name__}: {message}"

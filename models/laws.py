@@ -83,17 +83,20 @@ class Law:
         return self.sentence
 
 
+def forms(name: str, variant: Variant) -> Iterator[Case]:
+    """Return the forms of a mechanism: impls and directions."""
+    for causal in (True, False):
+        if variant.causal if causal else variant.bidirectional:
+            for impl in variant.impls:
+                yield Case(name=name, variant=variant, impl=impl, causal=causal)
+
+
 def cases(name: str, variant: Variant) -> Iterator[Case]:
     """Return the forms of a mechanism that can be built and run here.
 
     The forms that cannot are those of which `refusal` gives a reason.
     """
-    for causal in (True, False):
-        if variant.causal if causal else variant.bidirectional:
-            for impl in variant.impls:
-                case = Case(name=name, variant=variant, impl=impl, causal=causal)
-                if refusal(case) is None:
-                    yield case
+    return (case for case in forms(name, variant) if refusal(case) is None)
 
 
 def refusal(case: Case) -> str | None:
@@ -156,10 +159,10 @@ def treats_each_row_of_a_batch_alone(case: Case) -> None:
 def gives_rows_of_the_whole(case: Case) -> None:
     """`rows` are rows of `forward`."""
     attention = case.build(dtype=torch.float64)
-    tensors = [x.double() for x in case.vectors(150)]
+    q, k, v = (x.double() for x in case.vectors(150))
     rows = torch.tensor([0, 149, 64, 63, 7])
-    found = attention.rows(*tensors, rows)
-    close(found, attention(*tensors)[:, :, rows], "rows", relative=1e-10, absolute=1e-10)
+    found = attention.rows(q, k, v, rows)
+    close(found, attention(q, k, v)[:, :, rows], "rows", relative=1e-10, absolute=1e-10)
 
 
 def repeats_and_leaves_random_state_alone(case: Case) -> None:
@@ -271,7 +274,8 @@ def steps_as_the_whole(case: Case) -> None:
         tensors = [x.double() for x in case.vectors(prompt + steps)]
         state = attention.begin(*(x[:, :, :prompt] for x in tensors))
         for t in range(prompt, prompt + steps):
-            out, state = attention.step(*(x[:, :, t : t + 1] for x in tensors), state)
+            q, k, v = (x[:, :, t : t + 1] for x in tensors)
+            out, state = attention.step(q, k, v, state)
             wanted = attention(*(x[:, :, : t + 1] for x in tensors))[:, :, -1:]
             close(out, wanted, f"step {t}", relative=1e-10, absolute=1e-10)
 

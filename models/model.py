@@ -48,10 +48,11 @@ class Model:
 
     `build(size, options, variant, variant_options, impl)` returns a module that maps tokens
     `[batch, time]` to logits `[batch, time, vocab]`; `cost(size, options, variant,
-    variant_options, impl, batch, seq_len, itemsize)` returns its `ModelCost`.
+    variant_options, impl, batch, seq_len, itemsize)` returns its `ModelCost`. A network that brings
+    its own attention makes nothing of the variant and its options.
     """
 
-    attention: str  # the variant when a suite names none
+    attention: str  # the variant when a suite names none; "own": it brings its own
     options: type  # frozen dataclass of what the model takes beyond `Size`, with defaults
     build: Callable[[Size, Any, Variant, Any, str], nn.Module]
     cost: Callable[..., ModelCost]

@@ -6,11 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from models.layers.attention_layer import find_mechanism
-from models.layers.cost import built_for, layer_cost, network_cost, sectioned_again
+from models.layers.checkpointing import checkpointed
+from models.layers.cost import (
+    built_for,
+    checkpointed_again,
+    layer_cost,
+    network_cost,
+    sectioned_again,
+)
 from models.layers.network import (
     Embedding,
     Network,
@@ -34,6 +42,9 @@ class ModelConfig(NetworkConfig):
     attention: str = "full"  # name of a variant
     attention_options: Any = None  # mapping, or the variant's own record; None: defaults
     impl: str | None = None  # None: the variant's default
+    checkpointing: bool = (
+        False  # keep a block's input only, and run the block again in the backward
+    )
 
 
 class Block(nn.Module):
@@ -96,7 +107,10 @@ class Transformer(Network[ModelConfig]):
         check_mask(tokens, mask)
         x = self.embedding(tokens, count_tokens(mask) if positions is None else positions)
         for block in self.blocks:
-            x = block(x, mask=mask)
+            if self.config.checkpointing and torch.is_grad_enabled():
+                x = checkpointed(block, x, mask=mask)
+            else:
+                x = block(x, mask=mask)
         return self.norm(x)
 
 
@@ -110,6 +124,7 @@ class TransformerOptions:
     ff_section: int | None = None
     conv: int | None = None
     init_std: float = STD
+    checkpointing: bool = False
 
 
 def build(
@@ -127,6 +142,7 @@ def build(
         ff_section=options.ff_section,
         conv=options.conv,
         init_std=options.init_std,
+        checkpointing=options.checkpointing,
     )
     return Transformer(config, {"variant": variant})
 
@@ -163,9 +179,9 @@ def cost(
         layers,
         head=2 * batch * seq_len * size.d_model * size.vocab,
         outside=batch * seq_len * (2 * size.d_model + size.vocab),
-        recomputed=sectioned_again(
-            layers, options.ff_section, seq_len, activation=options.activation
-        ),
+        recomputed=checkpointed_again(layers, activation=options.activation)
+        if options.checkpointing
+        else sectioned_again(layers, options.ff_section, seq_len, activation=options.activation),
     )
 
 

@@ -30,7 +30,8 @@ __all__ = [
     "check_causal",
 ]
 
-VARIANTS = Catalog("models.variants", "VARIANT")
+GROUP = "attention_harness.variants"  # entry points of installed packages
+VARIANTS = Catalog("models.variants", "VARIANT", group=GROUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = sorted(
     {
-        line.partition("#")[0].strip()
+        re.split("[#>]", line)[0].strip()
         for kind, text in BLOCKS
         if kind == "sh"
         for line in text.splitlines()
@@ -58,18 +58,19 @@ def test_files_that_the_readme_names_exist() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_the_example_variant_of_the_readme_is_measured_by_the_next_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_variant_that_the_readme_begins_with_is_measured_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (source,) = [text for kind, text in BLOCKS if kind == "python"]
     (command,) = [command for command in COMMANDS if "--plugin" in command]
-    (tmp_path / "mean.py").write_text(source)
+    (new,) = [command for command in COMMANDS if "new-variant" in command]
+    assert cli.main(shlex.split(new)[3:]) == cli.EXIT_OK
+    (tmp_path / "my_attention.py").write_text(capsys.readouterr().out)
     words = shlex.split(command)[3:]
     words = [str(ROOT / word) if word.startswith("suites/") else word for word in words]
     monkeypatch.chdir(tmp_path)
     assert cli.main([*words, *TINY]) == cli.EXIT_OK
     results = store.open("latest").results
-    assert {(r.cell.attention, r.cell.impl) for r in results} == {("mean", "fast")}
+    assert {(r.cell.attention, r.cell.impl) for r in results} == {("my_attention", "eager")}
     assert {r.outcome for r in results} == {Outcome.OK}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.grammar import declarations
 from harness.grammar.node import Node
-from harness.schema import MODELS, Contender
+from harness.schema import MODELS, OWN, PEERS, Contender
 from models.catalog import Catalog
 
 # Of a model when a suite names none.
@@ -44,7 +44,9 @@ def name(node: Node) -> str | None:
 
 def _contender(children: Mapping[str, Node], identity: str, variants: Catalog) -> Contender:
     """Return an entry; a faulty one keeps its id, which other sections may name."""
-    model = children["model"].choice("model", MODELS) if "model" in children else None
+    model = children["model"].choice("model", (*MODELS, *PEERS)) if "model" in children else None
+    if model in PEERS:
+        return _peer(children, identity, model)
     attention = _attention(children, model, variants.names())
     known: tuple[str, ...] | None = None
     impls: tuple[str, ...] | None = None
@@ -59,6 +61,16 @@ def _contender(children: Mapping[str, Node], identity: str, variants: Catalog) -
         impl=(_impl(children["impl"], impls) if "impl" in children else AUTO_IMPL) or "",
         options=_options(children["options"], known) if "options" in children else {},
     )
+
+
+def _peer(children: Mapping[str, Node], identity: str, model: str) -> Contender:
+    """Return an entry of another package's network, whose attention nobody chooses."""
+    for key in ("attention", "impl"):
+        if key in children:
+            children[key].report(f"{model} brings its own attention; leave {key} out")
+    known = declarations.peer_options(model)
+    options = _options(children["options"], known) if "options" in children else {}
+    return Contender(id=identity, model=model, attention=OWN, impl=OWN, options=options)
 
 
 def _attention(

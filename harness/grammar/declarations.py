@@ -58,6 +58,11 @@ def option_names(model: str, variant: Path) -> tuple[str, ...] | None:
     return None if own is None or inner is None else (*own, *inner)
 
 
+def peer_options(model: str) -> tuple[str, ...] | None:
+    """Return the options that another package's network takes."""
+    return declaration(MODELS_FOLDER / "peers" / f"{model}.py", "MODEL").options
+
+
 def _imported(module: str, node: ast.expr | None) -> tuple[str, ...] | None:
     """Return the fields of a class of another file of the house."""
     file = MODELS_FOLDER.parent.joinpath(*module.split(".")).with_suffix(".py")

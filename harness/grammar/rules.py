@@ -14,7 +14,7 @@ from harness.grammar import document
 from harness.grammar.fields import CHECKS, OPTION
 from harness.grammar.node import Node
 from harness.grammar.tasks import TASKS
-from harness.schema import DEVICES, DTYPES, MODELS, PHASES, Cell
+from harness.schema import DEVICES, DTYPES, MODELS, OWN, PEERS, PHASES, Cell
 from models.catalog import unknown
 
 NAMES = ("contender", "model", "attention", "impl")
@@ -88,8 +88,8 @@ def rules(node: Node, contenders: Sequence[str], variants: Sequence[str]) -> tup
     """Return the checked entries of `exclude` or `include`."""
     known = {
         "contender": contenders,
-        "model": MODELS,
-        "attention": variants,
+        "model": (*MODELS, *PEERS),
+        "attention": (*variants, OWN),
         "phase": PHASES,
         "dtype": DTYPES,
         "device": DEVICES,

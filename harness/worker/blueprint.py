@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.schema import MODELS, Cell, Job
+from harness.schema import MODELS, OWN, PEERS, Cell, Job
 from harness.worker import corpus, options, sources, task
 from harness.worker.shell import Shell
 from harness.worker.task import Task
@@ -35,7 +35,7 @@ class Blueprint:
     variant_options: Any
     impl: str  # `auto` resolved
     size: Size
-    source: str  # fingerprint of the variant's file
+    source: str  # fingerprint of the variant's file, or of the network's
     task: Task | None = None
 
     def network(self) -> nn.Module:
@@ -89,8 +89,10 @@ def draw(cell: Cell, plugins: Sequence[str] = (), longest: int = 0) -> Blueprint
         ValueError: an unknown name (with the nearest), an option or a size that cannot be.
         Unsupported: the mechanism has no form with, or without, a causal mask.
     """
+    if cell.model in PEERS:
+        return _peer(cell, longest)
     if cell.model not in MODELS:
-        raise ValueError(unknown("model", cell.model, list(MODELS)))
+        raise ValueError(unknown("model", cell.model, [*MODELS, *PEERS]))
     model: Model = importlib.import_module(f"models.{cell.model}").MODEL
     attention = model.attention if cell.attention == AUTO else cell.attention
     variants = VARIANTS.with_files(*map(Path, plugins))
@@ -115,6 +117,41 @@ def draw(cell: Cell, plugins: Sequence[str] = (), longest: int = 0) -> Blueprint
         size=size,
         source=sources.of_file(variants.file(attention)),
         task=None if cell.task is None else task.load(cell.task),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoOptions:
+    """What a network that brings its own attention leaves to choose of it."""
+
+
+def _no_mechanism(*_: Any, **__: Any) -> Any:
+    raise Unsupported("a network of another package has no mechanism of ours")
+
+
+BRINGS_OWN = Variant(  # stands where a network brings its own attention
+    module=_no_mechanism,
+    options=NoOptions,
+    impls=(OWN,),
+    cost=_no_mechanism,
+    causal=True,
+    exact=False,
+)
+
+
+def _peer(cell: Cell, longest: int) -> Blueprint:
+    module = importlib.import_module(f"models.peers.{cell.model}")
+    record, _ = options.split(cell.options, module.MODEL.options, NoOptions)
+    return Blueprint(
+        cell=cell,
+        model=module.MODEL,
+        model_options=record,
+        attention=OWN,
+        variant=BRINGS_OWN,
+        variant_options=NoOptions(),
+        impl=OWN,
+        size=_size(cell, longest),
+        source=sources.of_file(Path(str(module.__file__))),
     )
 
 

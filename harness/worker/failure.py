@@ -105,8 +105,10 @@ def _is_out_of_memory(error: Exception, message: str) -> bool:
 
 
 def _where(error: Exception) -> str:
+    """Return the last line outside of installed packages that took part: the caller's at fault."""
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "worker"
+    near = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    return f"{Path(near[-1].filename).name}:{near[-1].lineno}" if near else "worker"
 
 
 def _first_line(error: Exception, message: str) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from harness.codec import encode
-from harness.schema import Cell, Job, Outcome, Seat
+from harness.schema import OWN, Cell, Job, Outcome, Seat
 from harness.worker import apart, failure
 from harness.worker.audit import audit
 from harness.worker.clock import Clock
@@ -22,6 +22,7 @@ from harness.worker.turns import Turns, take
 from harness.worker.workload import Subject, describe
 
 Emit = Callable[[dict[str, Any]], None]
+UNPROVEN = "a network of another package is its own specification: nothing to prove it against"
 FOREVER_S = 1e9  # at a sitting the referee watches the clock
 
 
@@ -120,6 +121,9 @@ def _ordered(
 
 
 def _prove(name: str, seed: int, cell: Cell, subject: Subject, emit: Emit) -> None:
+    if subject.impl == OWN:
+        emit({"facts": {"unproven": UNPROVEN}})
+        return
     found = prove(cell, subject.variant, subject.options, subject.impl, seed=seed)
     emit({"facts": {name: _summary(found)}})
 
@@ -130,6 +134,8 @@ def _identify(cell: Cell, subject: Subject, emit: Emit) -> None:
 
 
 def _audit(cell: Cell, subject: Subject, emit: Emit) -> None:
+    if subject.impl == OWN:
+        return
     seed, clock = cell.seed + 1_000_003, Clock()  # inputs that no proof has used
     found = audit(cell, subject.variant, subject.options, subject.impl, seed=seed, clock=clock)
     emit({"facts": {"audit": found}})

@@ -60,6 +60,21 @@ def sectioned_again(
     return sum(layer.feed_forward * (count - 1) // count for layer in layers)
 
 
+def checkpointed_again(layers: Sequence[LayerCost], *, activation: str) -> int:
+    """Return what checkpointed blocks recompute: all but the last product, whose result none needs.
+
+    Decisions such as hashes are kept and not computed again.
+    """
+    count = matrices(activation)
+    return sum(
+        layer.projections
+        + layer.attention.executed_flops
+        - layer.attention.forward_only_flops
+        + layer.feed_forward * (count - 1) // count
+        for layer in layers
+    )
+
+
 def network_cost(
     layers: Sequence[LayerCost], *, head: int, outside: int, recomputed: int
 ) -> ModelCost:

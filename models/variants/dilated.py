@@ -139,7 +139,9 @@ class DilatedAttention(Attention):
         n = min(self.options.dilation, t)
         length = -(-t // n)
         part = attend_windows(
-            *(_every(x, n) for x in (q * self.scale, k, v)),
+            _every(q * self.scale, n),
+            _every(k, n),
+            _every(v, n),
             _places(mask, batch=b, heads=h, seq_len=t, step=n, device=q.device),
             self.options.chunks(causal=self.causal),
             lambda scores, i, j: scores.masked_fill_(self._hidden(i, j, length), -math.inf),

@@ -17,7 +17,7 @@ from models.kernels.lsh_hash import nearest_buckets
 from models.kernels.lsh_plan import LSHPlan, sorted_by
 from models.kernels.padding import zero_padding
 from models.layers.replay import decide
-from models.peers import peer
+from models.optional import optional
 from models.variant import Attention, Cost, Shape, Unsupported, Variant
 
 PACKAGES = (  # those of its last release's time: later ones pull in more packages
@@ -185,7 +185,7 @@ class LSHReformerPytorchAttention(Attention):
 
 def _original(options: LSHReformerPytorchOptions, *, causal: bool) -> Any:
     """Make the package's module, with the two changes that `LSHReformerPytorchAttention` names."""
-    package = peer("reformer_pytorch", *PACKAGES)
+    package = optional("reformer_pytorch", *PACKAGES)
 
     class Repeatable(package.LSHAttention):
         def hash_vectors(self, n_buckets: int, vecs: Tensor, **kept: Any) -> Tensor:

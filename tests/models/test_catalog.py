@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.catalog import Catalog, UnknownNameError, unknown
+from models.catalog import BrokenFileError, Catalog, UnknownNameError, unknown
 from models.variant import VARIANTS, Variant
 
 PLUGIN = '''"""A mechanism from elsewhere."""
@@ -75,5 +75,8 @@ def test_a_file_without_its_object_or_with_a_fault_says_so(tmp_path: Path) -> No
     with pytest.raises(AttributeError, match=r"empty\.py does not define VARIANT"):
         shelf.load("empty")
     for _ in range(2):  # a failed import leaves nothing behind
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(BrokenFileError, match=r"faulty\.py:1: ZeroDivisionError: division"):
             shelf.load("faulty")
+    faulty.write_text("x = 1\ndef f(:\n", encoding="utf-8")
+    with pytest.raises(BrokenFileError, match=r"faulty\.py:2: SyntaxError: "):
+        shelf.load("faulty")

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.model import Size
 from models.transformer import MODEL, ModelConfig, Transformer, TransformerOptions
-from models.variant import VARIANTS
+from models.variant import VARIANTS, Unsupported
 
 SIZE = Size(vocab=11, d_model=16, heads=2, d_ff=24, layers=2, max_len=70, causal=True)
 
@@ -33,7 +33,11 @@ def test_any_variant_trains_and_repeats_its_evaluation(
     if not (variant.causal if causal else variant.bidirectional):
         return
     model = Transformer(config(attention=attention, causal=causal, dropout=0.1)).to(dtype)
-    logits = model(tokens())
+    try:
+        logits = model(tokens())
+    except Unsupported as reason:  # a peer that would be wrong in it, and says so
+        assert "bfloat16" in str(reason)  # noqa: PT017
+        return
     assert logits.shape == (2, 65, 11)
     assert logits.dtype == dtype
     logits.float().logsumexp(-1).sum().backward()

@@ -1,4 +1,4 @@
-"""Packages of others that ours are compared with: imported only when a suite names them."""
+"""Packages that ours are compared with: imported only when a suite names them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import ModuleType
 from models.variant import Unsupported
 
 
-def peer(module: str, *packages: str) -> ModuleType:
+def optional(module: str, *packages: str) -> ModuleType:
     """Import a module of an optional package.
 
     Args:
