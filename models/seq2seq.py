@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from models.layers.attention_layer import find_mechanism
-from models.layers.cost import LayerCost, layer_cost, network_cost
+from models.layers.cost import LayerCost, built_for, layer_cost, network_cost
 from models.layers.network import sizes
 from models.layers.positions import STD
 from models.model import Model, ModelCost, Size
@@ -117,9 +117,9 @@ def cost(
         )
         found = layer_cost(
             size,
+            built_for(mechanism, replace(size, causal=causal)),
             mechanism_of.cost(mechanism.options, shape, mechanism.impl),
             tokens=tokens,
-            shared_qk=mechanism.build(causal=causal, head_dim=size.head_dim).shared_qk,
             activation=options.activation,
         )
         return LayerCost(
