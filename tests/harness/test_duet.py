@@ -98,6 +98,14 @@ def test_servers_are_renewed_before_launches_and_the_base_is_timed_against_itsel
     assert len(found.controls) == 3
 
 
+def test_what_is_not_timed_is_measured_once(jobs: list[Job]) -> None:
+    sides = Fakes()
+    exact = [replace(job, metrics=("peak_memory",)) for job in jobs]
+    found = duet.measure(exact, sides, (Shelf(), Shelf()))
+    assert len(sides.calls) == 2 * len(jobs)
+    assert [m.metric for m in found.candidate[0].measurements] == ["peak_allocated"]
+
+
 def test_a_single_stumble_is_forgiven_and_told_and_a_second_is_the_outcome(
     jobs: list[Job],
 ) -> None:
