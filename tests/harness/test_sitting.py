@@ -18,6 +18,7 @@ from harness.sitting import Party, core_of, sit
 from harness.worker.turns import Seated
 
 QUICK_S = 30.0
+PATIENCE_S = 3.0  # with one who hangs; the others must answer sooner on the busiest machine
 
 
 class Table:
@@ -130,7 +131,7 @@ def test_who_does_not_end_a_turn_is_killed_and_timed_out(make_cell, monkeypatch)
         return Result(cell=job.cell, outcome=Outcome.CRASHED, reason="SIGKILL", stage="s"), None
 
     parties = [
-        replace(party, job=replace(party.job, protocol=Protocol(timeout_s=0.2)))
+        replace(party, job=replace(party.job, protocol=Protocol(timeout_s=PATIENCE_S)))
         for party in (
             table.party(make_cell, "a", 2),
             Party(execute=hangs, job=job_of(make_cell, "hangs")),
@@ -138,7 +139,7 @@ def test_who_does_not_end_a_turn_is_killed_and_timed_out(make_cell, monkeypatch)
     ]
     (good, _), (bad, _) = sit(parties, name="x")
     assert (good.outcome, bad.outcome) == (Outcome.OK, Outcome.TIMEOUT)
-    assert bad.reason == "killed after 0.2 s without an answer, in s"
+    assert bad.reason == "killed after 3 s without an answer, in s"
     assert table.log == ["a", "a"]
 
 
