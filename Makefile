@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 GATE_OUT := results/.gate
 DEV_READY := $(VENV)/.dev-ready
 
-.PHONY: run test dashboard lint types contracts smoke gate bench gpu clean
+.PHONY: run test dashboard lint types contracts smoke gate bench gpu gpu-kernels kernels clean
 
 run: $(READY)
 	$(BIN)/python -m harness run $(SUITE)
@@ -44,6 +44,12 @@ bench: $(DEV_READY)
 
 gpu:
 	.ci/gpu
+
+gpu-kernels:
+	.ci/gpu-kernels
+
+kernels: $(DEV_READY)
+	.ci/kernels
 
 clean:
 	rm -rf $(VENV)

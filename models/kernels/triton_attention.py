@@ -24,7 +24,10 @@ from models.kernels.triton_merge import (
 from models.kernels.triton_rule import Rule
 from models.kernels.triton_tiles import Need, backward_tiles, forward_tile
 
-TOKENS = 4096  # elements of a tile of the kernels that go through tokens
+TOKENS, ROWS = (
+    4096,
+    64,
+)  # elements and rows, at most, of a tile of the kernels that go through tokens
 
 
 def attend(
@@ -113,7 +116,7 @@ class _Attention(torch.autograd.Function):
             *(rounds, top, total, place, v, out, softmax, n, h, *v.stride()[:3], *out.stride()[:3]),
             sequences=b * h,
             length=n,
-            rows=TOKENS // d,
+            rows=min(ROWS, TOKENS // d),
             ROUNDS=call.rule.rounds,
             D=d,
         )
@@ -135,7 +138,7 @@ class _Attention(torch.autograd.Function):
             *(out, grad, delta, n, h, *out.stride()[:3], *grad.stride()[:3]),
             sequences=b * h,
             length=n,
-            rows=TOKENS // d,
+            rows=min(ROWS, TOKENS // d),
             D=d,
         )
         sequences = b * h * call.rule.rounds
@@ -161,7 +164,7 @@ class _Attention(torch.autograd.Function):
             *(*grad.stride()[:3], *dq.stride()[:3], *dv.stride()[:3]),
             sequences=b * h,
             length=n,
-            rows=TOKENS // d,
+            rows=min(ROWS, TOKENS // d),
             ROUNDS=call.rule.rounds,
             D=d,
         )
