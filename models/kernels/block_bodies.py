@@ -22,6 +22,8 @@ from torch import Tensor
 
 from models.kernels.pairs import PairRule
 
+SAFE = 40.0  # scores up to this size need no bound: exp(40) n v is far below the largest float32
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -40,7 +42,7 @@ def weights(block: Block, rule: PairRule, wide: torch.dtype) -> Tensor:
     """Return the weights `[n, c, w]` in a wide precision."""
     scores = torch.bmm(block.q, block.k.mT).to(wide)
     if block.top is not None:  # what is not allowed may be larger: it must not overflow
-        scores = scores.sub_(block.top).clamp_(max=0)
+        scores = scores.sub_(block.top).clamp_(max=SAFE)
     return scores.exp_().mul_(rule(block.query, block.key))
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from models.kernels import block_bodies
-from models.kernels.block_bodies import Block
+from models.kernels.block_bodies import SAFE, Block
 from models.kernels.chunk_layout import Buffers, Layout, Round
 from models.kernels.pairs import PairRule
 
@@ -26,7 +26,6 @@ GROUP = 8192  # tokens of several short sequences that are laid out together
 # Pairs of a block. On a CPU its scores and factors stay in the second level cache.
 BLOCK = {"cpu": 2**17}
 BLOCK_ELSEWHERE = 2**24
-SAFE = 40.0  # scores up to this size need no bound: exp(40) n v is far below the largest float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +118,18 @@ class _Walk:
         self._chunks = max(1, pairs // (window.chunk * window.keys))
 
     def top(self) -> Tensor:
-        """Return the largest allowed score of each query over all rounds; 0 where none is."""
+        """Return the largest allowed score of each query over all rounds; 0 where it needs none.
+
+        So a query's sums are the same to the bit whether or not others need a bound: no later
+        token, say, whose scores are large, changes the rounding of an earlier one.
+        """
         top = torch.full_like(self._q[..., 0], -math.inf, dtype=self._wide)
         for part, r in self._rounds():
             found = r.results("top", self._q[..., 0], self._wide)
             for first, last, block in self._blocks(r, None, dropout=0.0):
                 found[first:last] = self._bodies.highest(block, self._rule, self._wide)
             top[part] = top[part].maximum(r.put_back(found))
-        return top.masked_fill_(top == -math.inf, 0)
+        return top.masked_fill_((top.abs() <= SAFE) | (top == -math.inf), 0)
 
     def forward(self, top: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return numerators `[n, t, d]` and sums `[n, t]` over all rounds."""

@@ -47,6 +47,7 @@ from models.unsupported import Unsupported
 MODULES: Mapping[str, str] = MappingProxyType(
     {
         "chunked": "models.kernels.lsh_chunked",
+        "compiled": "models.kernels.lsh_compiled",
         "triton": "models.kernels.lsh_triton",
         "flex": "models.kernels.lsh_flex",
     }

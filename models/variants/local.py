@@ -9,10 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from models.kernels import chunk_attention, compiled_bodies
 from models.kernels.dense import ROWS, attend_pairs
-from models.kernels.padding import permute_heads, tell_apart, tokens_first, zero_padding
-from models.kernels.windows import Rule, Window, attend_windows
-from models.variant import Attention, Cost, Shape, Variant, check_causal
+from models.kernels.local_layout import LocalLayout
+from models.kernels.padding import tokens_first, zero_padding
+from models.kernels.windows import Window
+from models.variant import Attention, Cost, Shape, Unsupported, Variant, check_causal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +62,12 @@ class LocalAttention(Attention):
 
     Chunks are cut from the tokens, padding left out: wherever it stands, it changes nothing.
 
-    impls: `chunked`, blocks of chunk x window, memory linear in N; `reference`, the definition
+    impls: `chunked`, blocks of chunk x window with a backward of its own, memory linear in N;
+    `compiled`, the same with bodies that torch.compile fuses, on a CPU; `reference`, the definition
     over all pairs with the same neighbourhoods, some rows at a time.
+
+    Raises:
+        Unsupported: this machine cannot compile.
     """
 
     def __init__(self, options: LocalOptions, *, causal: bool, impl: str, head_dim: int) -> None:
@@ -70,7 +76,10 @@ class LocalAttention(Attention):
         self.causal = causal
         self.window = options.window(causal=causal)
         self.scale = 1 / math.sqrt(head_dim)
-        self._attend = {"chunked": self._chunked, "reference": self._by_rows}[impl]
+        self.impl = impl
+        reason = compiled_bodies.missing() if impl == "compiled" else None
+        if reason is not None:
+            raise Unsupported(f"compiled: {reason}")
 
     def forward(
         self,
@@ -79,8 +88,13 @@ class LocalAttention(Attention):
         v: Float[Tensor, "b h t d"],
         mask: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b h t d"]:
-        """Attend."""
-        return zero_padding(self._attend(q, k, v, mask), mask)
+        """Attend.
+
+        Raises:
+            Unsupported: the impl cannot run on this device.
+        """
+        attend = self._by_rows if self.impl == "reference" else self._chunked
+        return zero_padding(attend(q, k, v, mask), mask)
 
     def rows(
         self,
@@ -163,44 +177,26 @@ class LocalAttention(Attention):
         return torch.cat([self.rows(q, k, v, block, mask) for block in blocks], dim=2)
 
     def _chunked(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        b, t = q.shape[0], q.shape[2]
-        positions = torch.arange(t, device=q.device).expand(b, t)
-        if mask is None:
-            return self._windows(q, k, v, positions, self._rule(t, alike=True))
-        order, place = tokens_first(mask)
-        positions = tell_apart(positions, mask.gather(1, order))
-        q, k, v = (permute_heads(x, order, place) for x in (q, k, v))
-        out = self._windows(q, k, v, positions, self._rule(t, alike=False))
-        return permute_heads(out, place, order)
-
-    def _windows(self, q: Tensor, k: Tensor, v: Tensor, positions: Tensor, rule: Rule) -> Tensor:
-        part = attend_windows(
-            (q * self.scale).flatten(0, 1),
-            k.flatten(0, 1),
-            v.flatten(0, 1),
-            positions.repeat_interleave(q.shape[1], dim=0),
-            self.window,
-            rule,
-            dropout=self._dropout,
+        bodies = chunk_attention.EAGER
+        if self.impl == "compiled":
+            reason = compiled_bodies.refuse(q.device.type)
+            if reason is not None:
+                raise Unsupported(f"compiled: {reason}")
+            bodies = compiled_bodies.COMPILED
+        layout = LocalLayout(q, mask, self.window, heads=q.shape[1], causal=self.causal)
+        plan = chunk_attention.Plan(
+            layout=layout, bodies=bodies, dropout=self._dropout, alone=False
         )
-        total = part.total.masked_fill(part.total == 0, 1).unsqueeze(-1)  # zero: padding only
-        return (part.value / total).to(v.dtype).view_as(v)
-
-    def _rule(self, length: int, *, alike: bool) -> Rule:
-        def rule(scores: Tensor, i: Tensor, j: Tensor) -> Tensor:
-            if alike:
-                i, j = i[:1], j[:1]  # all heads have the same positions: one mask serves them
-            forbidden = (j > i) | (j == length) if self.causal else j == length
-            return scores.masked_fill_(forbidden, -math.inf)
-
-        return rule
+        q, k, flat = ((q * self.scale).flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))
+        return chunk_attention.attend(q, k, flat, plan).view(v.shape)
 
 
 def cost(options: LocalOptions, shape: Shape, impl: str) -> Cost:
     """Return the cost of one forward call.
 
     `chunked` computes whole chunks against whole windows, also where the mask or the fill-up of
-    the last chunk throws scores away; `reference` computes the whole square.
+    the last chunk throws scores away, and the scores again in the backward; `reference` computes
+    the whole square.
     """
     n, per_pair = shape.seq_len, 4 * shape.head_dim * shape.heads * shape.batch
     elements = shape.batch * shape.heads * n * shape.head_dim
@@ -208,7 +204,8 @@ def cost(options: LocalOptions, shape: Shape, impl: str) -> Cost:
     kept = min(n, (window.before + 1) * window.chunk)
     return Cost(
         model_flops=per_pair * shape.pairs,
-        executed_flops=per_pair * (window.pairs(n) if impl == "chunked" else n * n),
+        executed_flops=per_pair * (n * n if impl == "reference" else window.pairs(n)),
+        recomputed_flops=0 if impl == "reference" else per_pair // 2 * window.pairs(n),
         compulsory_bytes=4 * elements * shape.itemsize,
         state_bytes=2 * shape.batch * shape.heads * kept * shape.head_dim * shape.itemsize,
     )
@@ -217,7 +214,7 @@ def cost(options: LocalOptions, shape: Shape, impl: str) -> Cost:
 VARIANT = Variant(
     module=LocalAttention,
     options=LocalOptions,
-    impls=("chunked", "reference"),
+    impls=("chunked", "compiled", "reference"),
     cost=cost,
     causal=True,
     exact=False,

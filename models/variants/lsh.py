@@ -27,6 +27,7 @@ from models.layers.replay import decide
 from models.variant import Attention, Cost, Shape, Variant, check_causal
 
 AUTO, REFERENCE = "auto", "reference"  # impls that are no module of `lsh_dispatch`
+RECOMPUTING = ("auto", "chunked", "compiled")  # compute scores again, and not in one kernel
 STRIDE = 0x9E3779B1  # between the seeds of successive draws: odd, and far from any layer's seed
 
 
@@ -50,8 +51,9 @@ class LSHAttention(Attention):
     Rotations are the seed's; with `redraw`, training draws new ones at each forward, as the
     authors do, and the number of draws is part of the module's state.
 
-    impls: `chunked`, blocks of chunk x window, memory linear in N; `triton`, the same in fused
-    kernels on CUDA; `flex`, by FlexAttention on CUDA; `reference`, the same sums over all pairs,
+    impls: `chunked`, blocks of chunk x window with a backward of its own, memory linear in N;
+    `compiled`, the same on a CPU with bodies that torch.compile fuses; `triton`, in fused kernels
+    on CUDA; `flex`, by FlexAttention on CUDA; `reference`, the same sums over all pairs,
     `+ log n` for a key met n times, some rows at a time. `auto` chooses at each call by device,
     length and head dimension, and `ran` tells what it chose.
 
@@ -262,7 +264,7 @@ def cost(options: LSHOptions, shape: Shape, impl: str) -> Cost:
         model_flops=4 * shape.head_dim * sequences * shape.pairs,
         executed_flops=2 * products + hashing,
         forward_only_flops=hashing,
-        recomputed_flops=products if impl == "chunked" else 0,  # scores, not in one kernel
+        recomputed_flops=products if impl in RECOMPUTING else 0,
         compulsory_bytes=3 * elements * shape.itemsize,
         state_bytes=2 * elements * shape.itemsize + 8 * sequences * n * rounds,  # order, buckets
     )
@@ -289,7 +291,7 @@ def choose(
 VARIANT = Variant(
     module=LSHAttention,
     options=LSHOptions,
-    impls=("chunked", "triton", "flex", "reference"),
+    impls=("chunked", "compiled", "triton", "flex", "reference"),
     choose=choose,
     cost=cost,
     causal=True,
