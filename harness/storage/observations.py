@@ -27,6 +27,7 @@ KINDS = {  # column -> type in pandas; texts repeat and are categories; Int64 ma
     "data": "category",
     "seed": "int64",
     "memory_bytes": "Int64",
+    "task": "category",
     "tokens": "int64",
     **dict.fromkeys(("outcome", "reason", "stage"), "category"),
     "requested_bytes": "Int64",

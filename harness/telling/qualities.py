@@ -88,15 +88,26 @@ def scores(contest: Contest) -> Sheet:
     """Return scores with their range over seeds, what each contender sees, and what it costs."""
     facts = contest.facts
     name = str(facts.get("score", "score"))
-    header = ("", name, "floor", "sees", "to target", "steps", "tokens/s", "memory", "energy")
+    header = (
+        "",
+        name,
+        "floor",
+        "sees",
+        "recall",
+        "to target",
+        "steps",
+        "tokens/s",
+        "memory",
+        "energy",
+    )
     rows = tuple(
         (line.label, *_row(contest.result(line), len(header) - 1)) for line in contest.lines
     )
     notes = (
         f"equal shape and budget; median, in brackets the range over seeds; {_known(facts)}",
-        "sees: keys that a query weighs, of those that exact attention does; to target, steps: "
-        "time and steps of training until validation reached it; per step of training: tokens/s, "
-        "memory, energy",
+        "sees: keys that a query weighs, of those that exact attention does; recall: its softmax "
+        "mass on them, trained weights; to target, steps: training until validation reached "
+        "it; of a training step: tokens/s, memory, energy",
     )
     return Sheet(title=f"{contest.title}: {name}", header=header, rows=rows, notes=notes)
 
@@ -195,6 +206,7 @@ def _row(result: Result | None, width: int) -> tuple[str, ...]:
         _spread(samples(result, QUALITY)),
         reached,
         _share(samples(result, "coverage")),
+        _share(samples(result, "recall_trained")),
         _of(result, "time_to_score", "ns"),
         _of(result, "steps_to_score", "1"),
         speed,

@@ -76,7 +76,7 @@ def test_scores_stand_with_their_range_beside_what_is_seen_and_what_it_costs(lea
     rows = {row[0]: row for row in sheet.rows}
     assert rows["lsh"][1:4] == ("0.990 (0.985 to 0.995)", "3 of 3 above", "50 %")
     assert rows["local"][2] == "0 of 3 above"
-    assert rows["full"][6] == "205000"  # tokens/s: 2048 in 10 ms
+    assert rows["full"][7] == "205000"  # tokens/s: 2048 in 10 ms
     assert "chance 0.00787" in sheet.notes[0]
 
 
