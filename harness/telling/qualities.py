@@ -1,56 +1,16 @@
-"""What contenders learnt, beside what they cost: tables, hash ladder, and the cheapest choice."""
+"""What contenders learnt, beside what they cost, and the cheapest choice near the best."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from harness import stats
-from harness.judging.panels import Line, panels, samples
+from harness.judging.panels import samples
 from harness.schema import Evaluation, Outcome, Result, Run
-from harness.telling import units, words
+from harness.telling import ladders, units, words
+from harness.telling.contests import NONE, QUALITY, Contest, contests, number_of, spread
 from harness.telling.tables import Sheet
-
-QUALITY = "quality"
-LADDER = "quality_hashes_"
-SHARES = (0.5, 1.0, 2.0)  # of the baseline's training time, in the view at equal cost
-NONE = "-"
-OUTSIDE = ("time_to_score", "steps_to_score")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contest:
-    """The contenders of one task at one length and shape; the first is the baseline."""
-
-    task: str
-    length: int
-    lines: tuple[Line, ...]
-
-    @property
-    def title(self) -> str:
-        """The task and its length."""
-        return f"{self.task} at {units.length(self.length)} tokens"
-
-    def result(self, line: Line) -> Result | None:
-        """Return what came of a contender's cell."""
-        return self.results.get(line.label)
-
-    @property
-    def results(self) -> Mapping[str, Result]:
-        """Results by contender."""
-        found = {line.label: line.results.get(self.length) for line in self.lines}
-        return {label: result for label, result in found.items() if result is not None}
-
-    @property
-    def scored(self) -> dict[str, Result]:
-        """Results by contender that have a score."""
-        return {label: r for label, r in self.results.items() if samples(r, QUALITY)}
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """What is true of the task, whoever solves it."""
-        return next((result.facts for result in self.scored.values()), dict[str, Any]())
 
 
 def is_learning(run: Run) -> bool:
@@ -58,29 +18,14 @@ def is_learning(run: Run) -> bool:
     return QUALITY in run.header.metrics
 
 
-def contests(run: Run) -> list[Contest]:
-    """Return the contests of a run, task by task in the order of the suite, then by length."""
-    found = [
-        Contest(
-            task=task,
-            length=length,
-            lines=tuple(line for line in panel.lines if length in line.cells),
-        )
-        for panel in panels(run)
-        if (task := next(iter(panel.lines[0].cells.values())).task) is not None
-        for length in panel.lengths
-    ]
-    order = list(dict.fromkeys(cell.task for cell in run.header.cells))
-    return sorted(found, key=lambda contest: (order.index(contest.task), contest.length))
-
-
 def sheets(run: Run) -> list[Sheet]:
     """Return, per contest, scores beside costs, then the ladder, then scores at equal cost."""
     found: list[Sheet] = []
     for contest in contests(run):
         found.append(scores(contest))
-        found += ladder(contest)
-        found += at_equal_cost(contest)
+        found += ladders.ladder(contest)
+        found += ladders.by_depth(contest)
+        found += ladders.at_equal_cost(contest)
     return found
 
 
@@ -110,55 +55,6 @@ def scores(contest: Contest) -> Sheet:
         "it; of a training step: tokens/s, memory, energy",
     )
     return Sheet(title=f"{contest.title}: {name}", header=header, rows=rows, notes=notes)
-
-
-def ladder(contest: Contest) -> list[Sheet]:
-    """Return the scores of the same weights with other hash rounds, if any were asked for."""
-    rungs: list[str] = []
-    for result in contest.scored.values():
-        for measurement in result.measurements:
-            known = measurement.metric.removeprefix("quality_")
-            is_rung = measurement.metric.startswith(LADDER) or known in {"dense", "plain"}
-            if is_rung and measurement.metric not in rungs:
-                rungs.append(measurement.metric)
-    if not rungs:
-        return []
-    rungs.sort(key=_rung)
-    header = ("trained as", *(_rung_name(rung) for rung in rungs))
-    rows = tuple(
-        (label, *(_spread(samples(result, rung)) for rung in rungs))
-        for label, result in contest.scored.items()
-        if any(samples(result, rung) for rung in rungs)
-    )
-    notes = (
-        "rows: how it was trained; columns: the same weights with so many hash rounds; dense: all "
-        "pairs, unit keys, not oneself; plain: softmax(QQ^T), the likely reading of the first "
-        "column of table 2 of Kitaev et al. (2020), which is not said there",
-    )
-    return [Sheet(title=f"{contest.title}: hash ladder", header=header, rows=rows, notes=notes)]
-
-
-def at_equal_cost(contest: Contest) -> list[Sheet]:
-    """Return validation scores at equal training time, if there is a baseline to take it from."""
-    scored = contest.scored
-    baseline = contest.lines[0].label
-    if baseline not in scored or len(scored) < 2:
-        return []
-    whole = stats.median(samples(scored[baseline], "train_time") or (0.0,))
-    if whole <= 0:
-        return []
-    times = [share * whole for share in SHARES]
-    header = ("", *(units.quantity(time, "ns") for time in times))
-    rows = tuple(
-        (label, *(_spread(_reached(result, time)) for time in times))
-        for label, result in scored.items()
-    )
-    notes = (
-        f"equal cost: validation score after so much training time, {baseline}'s own and half and "
-        "twice of it; a contender that had ended keeps its last score; evaluated every "
-        f"{_plan(contest).get('eval_every', '?')} steps",
-    )
-    return [Sheet(title=f"{contest.title}: at equal cost", header=header, rows=rows, notes=notes)]
 
 
 def answer(run: Run) -> str:
@@ -203,15 +99,15 @@ def _row(result: Result | None, width: int) -> tuple[str, ...]:
     step = _price(result)
     speed = NONE if not step else units.number(result.cell.tokens * 1e9 / step)
     return (
-        _spread(samples(result, QUALITY)),
+        spread(samples(result, QUALITY)),
         reached,
         _share(samples(result, "coverage")),
         _share(samples(result, "recall_trained")),
-        _of(result, "time_to_score", "ns"),
-        _of(result, "steps_to_score", "1"),
+        number_of(result, "time_to_score", "ns"),
+        number_of(result, "steps_to_score", "1"),
         speed,
-        _of(result, "peak_memory", "byte"),
-        _of(result, "energy", "J"),
+        number_of(result, "peak_memory", "byte"),
+        number_of(result, "energy", "J"),
     )
 
 
@@ -221,10 +117,6 @@ def _known(facts: Mapping[str, Any]) -> str:
     if "score_floor" in facts:
         told.append(f"floor {facts['score_floor']:g}, target {facts['score_target']:g}")
     return "; ".join(told)
-
-
-def _plan(contest: Contest) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", contest.facts.get("training", {}))
 
 
 def _price(result: Result) -> float | None:
@@ -242,40 +134,5 @@ def _step(price: float) -> str:
     return f"{units.quantity(price, 'ns')} a step"
 
 
-def _reached(result: Result, time_ns: float) -> tuple[float, ...]:
-    """Return, by seed, the last validation score that was known after a training time."""
-    found: list[float] = []
-    for curve in result.facts.get("curves", []):
-        known = [score for _, spent, _, score in curve if spent <= time_ns]
-        if known:
-            found.append(known[-1])
-    return tuple(found)
-
-
-def _spread(values: Sequence[float] | None) -> str:
-    if not values:
-        return NONE
-    middle = units.number(stats.median(values))
-    if len(values) == 1 or min(values) == max(values):
-        return middle
-    return f"{middle} ({units.number(min(values))} to {units.number(max(values))})"
-
-
 def _share(values: Sequence[float] | None) -> str:
     return NONE if not values else units.percent(stats.median(values))
-
-
-def _of(result: Result, metric: str, unit: str) -> str:
-    values = samples(result, metric)
-    return NONE if not values else units.quantity(stats.median(values), unit)
-
-
-def _rung(metric: str) -> tuple[int, int]:
-    if metric.startswith(LADDER):
-        return 1, -int(metric.removeprefix(LADDER))
-    return (0, 0) if metric == "quality_dense" else (2, 0)
-
-
-def _rung_name(metric: str) -> str:
-    rounds = metric.removeprefix(LADDER)
-    return rounds if metric.startswith(LADDER) else metric.removeprefix("quality_")

@@ -15,6 +15,7 @@ from harness.schema import Evaluation, Job, Training
 from harness.worker import draws, ladder, sources, task
 from harness.worker.blueprint import draw
 from harness.worker.checkpoint import Checkpoint
+from harness.worker.course import Plan
 from harness.worker.device import open_device, seed
 from harness.worker.failure import DivergedError
 from harness.worker.listening import (
@@ -28,7 +29,7 @@ from harness.worker.listening import (
 from harness.worker.proof import relative_errors
 from harness.worker.shell import Shell
 from harness.worker.task import Batch, examples
-from harness.worker.training import TOGETHER, Plan, Trainer, evaluate
+from harness.worker.training import TOGETHER, Trainer, evaluate
 from models.variant import Unsupported
 
 MOST_POINTS = 60  # of a curve in the record

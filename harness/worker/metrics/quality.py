@@ -14,10 +14,10 @@ from harness.codec import encode
 from harness.schema import Better, Evaluation, Job, Measurement, Training, Unit
 from harness.worker import assessment, fleet, task
 from harness.worker.blueprint import draw
+from harness.worker.course import Plan
 from harness.worker.failure import DivergedError
 from harness.worker.metric import Bench, Findings, Metric
 from harness.worker.task import Task
-from harness.worker.training import Plan
 from models.variant import Unsupported
 
 Record = Mapping[str, Any]  # of one training, see `assessment.train`

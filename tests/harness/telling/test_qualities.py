@@ -101,3 +101,17 @@ def test_a_contender_that_failed_says_why(make_cell, make_run, learning: Run) ->
     row = next(row for row in qualities.sheets(run)[0].rows if row[0] == "wild")
     assert row[1] == "diverged: the loss is not finite at step 7"
     assert "wild diverged in training" in answer(run)
+
+
+def test_a_needle_is_told_by_length_and_depth(make_cell, make_run) -> None:
+    figures = {(64, 0): 1.0, (64, 1): 0.9, (128, 0): 0.5, (128, 1): 0.25}
+    found = trained(make_cell, "full", (0.7,), 10e6)
+    more = [measured(f"quality_length_{n}_depth_{z}", v) for (n, z), v in figures.items()]
+    more.append(measured("quality_effective_length", 64))
+    run = make_run(
+        [replace(found, measurements=(*found.measurements, *more))], metrics=("quality",)
+    )
+    (sheet,) = [sheet for sheet in qualities.sheets(run) if "depth" in sheet.title]
+    assert sheet.header == ("", "length", "depth 0", "depth 1")
+    assert sheet.rows == (("full", "64", "1.00", "0.900"), ("full", "128", "0.500", "0.250"))
+    assert "full 64.0" in sheet.notes[0]

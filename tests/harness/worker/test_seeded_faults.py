@@ -12,7 +12,7 @@ import pytest
 
 from harness.schema import Cell, Job, Protocol
 from harness.worker import assessment, task
-from harness.worker.training import Plan
+from harness.worker.course import Plan
 from models.kernels import lsh_chunked
 
 OPTIONS = {"chunk": 4, "hashes": 2, "redraw": True, "positions": "learned"}

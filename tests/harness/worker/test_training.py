@@ -12,6 +12,7 @@ from harness.schema import Cell, Evaluation, Job, Outcome, Protocol, Training
 from harness.worker import assessment, failure, ladder, measure, optimising, shell, task
 from harness.worker.blueprint import draw
 from harness.worker.checkpoint import Checkpoint
+from harness.worker.course import Plan
 from harness.worker.draws import seeded
 from harness.worker.failure import DivergedError
 from harness.worker.fleet import LostError
@@ -19,7 +20,7 @@ from harness.worker.fleet import run as run_fleet
 from harness.worker.metric import Bench
 from harness.worker.metrics import quality
 from harness.worker.task import Setting, stream
-from harness.worker.training import Plan, Trainer
+from harness.worker.training import Trainer
 from models.layers.short_convolution import ShortConvolution
 from models.variant import VARIANTS, Unsupported
 
