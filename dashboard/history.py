@@ -75,7 +75,8 @@ def series(table: Table, metric: str) -> list[Series]:
         metric: one metric.
     """
     mine = table[(table["metric"] == metric) & (table["outcome"] == "ok")]
-    mine = mine.sort_values("created_at", kind="stable")
+    order = mine["created_at"].astype(str).argsort(kind="stable")  # categories have their own
+    mine = mine.iloc[order]
     found = [_series(str(name), group) for name, group in mine.groupby("cell_id", observed=True)]
     return sorted(found, key=lambda s: (-len(s.moments), s.contender, s.label))
 
