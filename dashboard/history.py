@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from dashboard import theme
 from dashboard.selecting import Table
-from harness import stats
+from harness import compare, stats
+from harness import history as past
+from harness.store import Environment
 
-FEWEST = 6  # runs below which no step is looked for
+FEWEST = 2 * past.MIN_SEGMENT  # runs below which no step is looked for
 KEYS = ["cell_id", "run_id", "created_at", "contender", "phase", "seq_len", "value", "lo", "hi"]
 
 
@@ -67,18 +69,70 @@ class Step:
         return self.series.moments[self.at - 1].run_id, self.series.moments[self.at].run_id
 
 
-def series(table: Table, metric: str) -> list[Series]:
+def machines(environments: Mapping[str, Environment]) -> dict[str, int]:
+    """Return a number for each environment; times of equal numbers may be compared."""
+    first: list[Environment] = []
+    found: dict[str, int] = {}
+    for name, environment in environments.items():
+        same = (i for i, other in enumerate(first) if not compare.differing(other, environment))
+        found[name] = next(same, len(first))
+        if found[name] == len(first):
+            first.append(environment)
+    return found
+
+
+def series(table: Table, metric: str, places: Mapping[str, int] | None = None) -> list[Series]:
     """Return the series of a metric, those with most runs first.
 
     Args:
         table: of `store.frame`, several runs.
         metric: one metric.
+        places: of `machines`; runs of other machines make series of their own.
     """
     mine = table[(table["metric"] == metric) & (table["outcome"] == "ok")]
     order = mine["created_at"].astype(str).argsort(kind="stable")  # categories have their own
     mine = mine.iloc[order]
-    found = [_series(str(name), group) for name, group in mine.groupby("cell_id", observed=True)]
+    place = mine["environment"].astype(str).map(places or {}).fillna(0).astype(int)
+    found = [
+        _series(str(name), group, f" on machine {where + 1}" if place.nunique() > 1 else "")
+        for (name, where), group in mine.groupby(["cell_id", place], observed=True)
+    ]
     return sorted(found, key=lambda s: (-len(s.moments), s.contender, s.label))
+
+
+def steps(found: Sequence[Series]) -> list[Step]:
+    """Return the changes that stayed, newest first (`harness.history.steps`)."""
+    told: list[Step] = []
+    for each in found:
+        if len(each.moments) < FEWEST or min(each.values) <= 0:
+            continue
+        places = {moment.run_id: i for i, moment in enumerate(each.moments)}
+        edges = [places[step.at.run] for step in past.steps(_points(each))]
+        for before, at, after in zip([0, *edges], edges, [*edges[1:], None], strict=False):
+            low, high = stats.median(each.values[before:at]), stats.median(each.values[at:after])
+            told.append(Step(series=each, at=at, before=low, after=high))
+    return sorted(told, key=lambda step: step.series.moments[step.at].created_at, reverse=True)
+
+
+def drifts(found: Sequence[Series]) -> list[str]:
+    """Return the series whose last runs crept away from the first five, in words."""
+    told: list[str] = []
+    for each in found:
+        if len(each.moments) < FEWEST or min(each.values) <= 0:
+            continue
+        if ratio := past.drift(_points(each)):
+            told.append(
+                f"{each.label}: the last {past.MIN_SEGMENT} runs are {theme.digits(ratio)}"
+                f"{theme.TIMES} the first {past.MIN_SEGMENT}"
+            )
+    return told
+
+
+def _points(found: Series) -> list[past.Point]:
+    return [
+        past.Point(run=m.run_id, created_at=m.created_at, revision=None, value=m.value)
+        for m in found.moments
+    ]
 
 
 def segments(found: Series, steps: Sequence[Step]) -> list[tuple[int, int, float]]:
@@ -106,14 +160,14 @@ def _label(row: dict[str, Any]) -> str:
     return told if hashes is None else f"{told}, {hashes} hashes"
 
 
-def _series(cell_id: str, group: Table) -> Series:
+def _series(cell_id: str, group: Table, where: str) -> Series:
     rows: list[dict[str, Any]] = group.astype(object).to_dict("records")
     first = rows[0]
     return Series(
         cell_id=cell_id,
         contender=first["contender"],
         variant=first["attention"],
-        label=_label(first),
+        label=_label(first) + where,
         unit=first["unit"],
         better=first["better"],
         moments=tuple(

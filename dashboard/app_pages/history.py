@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from dashboard import data, history, looks, shell, theme
 from dashboard.figures.history import MOST_PANELS, multiples
-from dashboard.history import Series, Step
+from dashboard.history import Series
 from dashboard.selecting import Table
-from harness.store import RunSummary
+from harness import store
+from harness.store import Environment, RunSummary
 
 METRICS = ("latency", "peak_memory", "throughput")
 MOST_RUNS = 400
@@ -37,11 +38,16 @@ def main() -> None:
         st.info(f"Steps need at least {history.FEWEST} runs of a suite: {few} more run{plural}.")
         st.code(f"python -m harness run suites/{runs[0].suite}.yaml", language=None)
     with bar:
-        series = choose_series(table, metric)
+        series = choose_series(table, metric, history.machines(environments(runs)))
     if not series:
         st.info("No cell of these was measured with this metric.")
         return
     show(series, metric, {run.run_id: run.path for run in runs})
+
+
+def environments(runs: Sequence[RunSummary]) -> dict[str, Environment]:
+    """Return the environments of runs by id."""
+    return {k: v for run in runs for k, v in store.environments(run.path).items()}
 
 
 def choose_suite(found: Sequence[RunSummary]) -> list[RunSummary]:
@@ -74,7 +80,7 @@ def choose_metric(table: Table) -> str | None:
     )
 
 
-def choose_series(table: Table, metric: str) -> list[Series]:
+def choose_series(table: Table, metric: str, places: Mapping[str, int]) -> list[Series]:
     """Show which contenders and phases to look at; twelve cells fit on the page."""
     phases = sorted(str(phase) for phase in table["phase"].unique())
     phase = phases[0]
@@ -93,12 +99,12 @@ def choose_series(table: Table, metric: str) -> list[Series]:
     )
     if length != "all":
         table = table[table["seq_len"] == length]
-    return history.series(table, metric)
+    return history.series(table, metric, places)
 
 
 def show(series: Sequence[Series], metric: str, paths: dict[str, Path]) -> None:
     """Show the steps in words and the small multiples."""
-    steps: list[Step] = []
+    steps = history.steps(series)
     if steps:
         st.subheader(f"{len(steps)} steps found, newest first", anchor=False)
     for i, step in enumerate(steps[:10]):
@@ -109,15 +115,21 @@ def show(series: Sequence[Series], metric: str, paths: dict[str, Path]) -> None:
             label = "Compare the runs around it" + "\u200b" * i  # labels of links must differ
             st.page_link("app_pages/compare.py", label=label, query_params=query)
     finding = f"{len(steps)} steps found in {len(series)} cells."
-    if not steps:
-        finding = f"{len(series)} cells over {len(series[0].moments)} runs; no steps looked for."
+    longest = len(series[0].moments)
+    if longest < history.FEWEST:
+        finding = f"{len(series)} cells over {longest} runs; no steps looked for."
+    elif not steps:
+        finding = f"No step found in {len(series)} cells over {longest} runs."
+    for line in history.drifts(series):
+        st.text(f"Creeping: {line}")
     st.text(finding)
     variants = [(each.contender, each.variant) for each in series]
     styles = looks.styles(dict(variants).items())
     figure = multiples(series, steps, styles, shell.ink())
     shell.chart(figure, key="history-multiples", alt=finding, name=f"history-{metric}")
     told = "a point a run, oldest left, with the 95 % interval of its median; every panel has its "
-    told += "own scale, which need not begin at 0; lines: medians of the stretches between steps"
+    told += "own scale, which need not begin at 0; lines: medians of the stretches between steps; "
+    told += "gate --history looks for steps with the luck of each launch taken off"
     if len(series) > MOST_PANELS:
         told += f"; {MOST_PANELS} of {len(series)} cells are drawn: choose a length to see others"
     shell.caption(told)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any, cast
 
-from harness.storage import archive, outlines
+from harness.storage import archive, cache, outlines, shards
 from harness.storage.shards import StoreError
 
+INDEX = "runs.json"  # in the folder of caches
+Kept = dict[str, dict[str, Any]]  # by folder: key and summary
 NOT_RUNS = frozenset({"baselines"})  # folders beside the runs that hold something else
 
 
@@ -28,12 +33,65 @@ class RunSummary:
 
 
 def runs(root: Path) -> list[RunSummary]:
-    """Return every run below a folder, newest first, broken ones last."""
+    """Return every run below a folder, newest first, broken ones last.
+
+    Summaries of finished runs are kept in `<root>/.cache/runs.json` by the size and the time of
+    their headers, as a header lists every cell.
+    """
     if not root.is_dir():
         return []
     folders = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")]
-    found = [summary(folder) for folder in folders if folder.name not in NOT_RUNS]
+    kept = _kept(root)
+    fresh: Kept = {}
+    found: list[RunSummary] = []
+    for folder in (folder for folder in folders if folder.name not in NOT_RUNS):
+        key = _key(folder)
+        known = kept.get(folder.name, {})
+        if key is not None and known.get("key") == key:
+            run = RunSummary(**{**known["run"], "path": folder})
+        else:
+            run = summary(folder)
+        found.append(run)
+        if key is not None and run.state == "finished":
+            fresh[folder.name] = {"key": key, "run": {**asdict(run), "path": ""}}
+    if fresh != kept:
+        _keep(root, fresh)
     return sorted(found, key=lambda run: (run.created_at, run.run_id), reverse=True)
+
+
+def _key(folder: Path) -> list[int] | None:
+    """Return what changes with a header; None where there is none."""
+    try:
+        stat = (folder / archive.HEADER).stat()
+    except OSError:
+        return None
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _kept(root: Path) -> Kept:
+    try:
+        found: Any = json.loads((root / cache.FOLDER / INDEX).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    names = {f.name for f in fields(RunSummary)}
+    told = cast("dict[str, Any]", found).items()
+    return {name: each for name, each in told if _is_whole(each, names)}
+
+
+def _is_whole(each: Any, names: set[str]) -> bool:
+    """Say whether a kept summary is one of this version."""
+    try:
+        return set(each["run"]) == names and len(each["key"]) == 2
+    except (TypeError, LookupError):
+        return False
+
+
+def _keep(root: Path, found: Kept) -> None:
+    with suppress(OSError):
+        (root / cache.FOLDER).mkdir(exist_ok=True)
+        shards.write_json(root / cache.FOLDER / INDEX, found)
 
 
 def summary(folder: Path) -> RunSummary:

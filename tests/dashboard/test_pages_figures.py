@@ -1,23 +1,39 @@
 """Laws of the figures beside the scaling chart: what is drawn is what was measured."""
 
+import importlib
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dashboard import curves, history, lines, looks, profiles, samples, theme, tradeoffs, verdicts
+from dashboard import (
+    curves,
+    figures,
+    history,
+    lines,
+    looks,
+    profiles,
+    samples,
+    theme,
+    tradeoffs,
+    verdicts,
+)
 from dashboard.curves import Row
-from dashboard.figures import forest, pareto, profile
-from dashboard.figures import grid as grids
-from dashboard.figures import history as multiples
-from dashboard.figures import samples as plots
 from dashboard.grid import Grid, grid
 from dashboard.profiles import Roof
 from harness import compare, store
 from harness.roofline import Peak
 
 INK = theme.INK["light"]
+
+
+def module(name: str) -> Any:  # Plotly's figures have no types
+    return importlib.import_module(f"{figures.__name__}.{name}")
+
+
+grids, forest, pareto, profile = map(module, ("grid", "forest", "pareto", "profile"))
+plots, multiples = module("samples"), module("history")
 
 
 @pytest.fixture(scope="module")
@@ -222,10 +238,16 @@ def test_a_series_is_in_the_order_of_its_runs(scenes: dict[str, Path]) -> None:
     assert len(found) == 20
     for each in found:
         assert [moment.run_id for moment in each.moments] == [f"run-{i:02d}" for i in range(12)]
-    step = history.Step(series=found[0], at=6, before=1.0, after=1.5)
+    found_steps = history.steps(found)
+    assert len(found_steps) == 4  # one a length of the contender that became slower
+    step = found_steps[0]
+    assert step.ratio == pytest.approx(1.5, rel=0.02)
     assert step.runs == ("run-05", "run-06")
     assert "1.50\N{MULTIPLICATION SIGN} slower since run-06" in history.sentence(step, "latency")
-    assert [s[:2] for s in history.segments(found[0], [step])] == [(0, 5), (6, 11)]
+    assert [s[:2] for s in history.segments(step.series, found_steps)] == [(0, 5), (6, 11)]
+    drifts = history.drifts(found)
+    assert len(drifts) == 4
+    assert all("the last 5 runs are 1." in line for line in drifts)
     figure = multiples.multiples(found, [step], {}, INK)
     assert len({each.xaxis for each in figure.data}) == multiples.MOST_PANELS
     assert sum(len(each.x) for each in figure.data) <= 5000

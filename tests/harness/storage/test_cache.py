@@ -8,7 +8,7 @@ import pytest
 
 from harness import store
 from harness.schema import Outcome, Run
-from harness.storage import archive, cache
+from harness.storage import archive, cache, runs
 
 Write = Callable[..., Path]
 
@@ -145,3 +145,22 @@ def test_an_outline_tells_all_but_the_cells(write: Write) -> None:
     assert (outline.planned, outline.state, outline.outcomes) == (2, "finished", {"ok": 2})
     assert outline.header.cells == ()
     assert outline.header.contenders == header.contenders
+
+
+def test_summaries_are_kept_until_a_header_changes(write: Write, monkeypatch) -> None:
+    folder = write("a", 512)
+    first = store.runs(folder.parent)
+    monkeypatch.setattr(runs, "summary", lambda folder: pytest.fail("read the header again"))
+    assert store.runs(folder.parent) == first
+    monkeypatch.undo()
+    header = folder / "run.json"
+    header.write_text(header.read_text().replace('"suite": "long_seq"', '"suite": "other_suite"'))
+    assert [run.suite for run in store.runs(folder.parent)] == ["other_suite"]
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"a": 1}', '{"a": {"run": {"x": 1}}}'])
+def test_a_damaged_list_of_summaries_is_made_anew(write: Write, damage: str) -> None:
+    folder = write("a", 512)
+    expected = store.runs(folder.parent)
+    (folder.parent / cache.FOLDER / "runs.json").write_text(damage)
+    assert store.runs(folder.parent) == expected
