@@ -48,7 +48,7 @@ def runs(root: Path) -> list[RunSummary]:
         key = _key(folder)
         known = kept.get(folder.name, {})
         if key is not None and known.get("key") == key:
-            run = RunSummary(**{**known["run"], "path": folder})
+            run = RunSummary(**cast("dict[str, Any]", {**known["run"], "path": folder}))
         else:
             run = summary(folder)
         found.append(run)
