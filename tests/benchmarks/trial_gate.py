@@ -221,7 +221,8 @@ def counts(done: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{n} gates of {done[0]['cells']} cells, load {min(d['load'] for d in done):g} to "
         f"{max(d['load'] for d in done):g}, {min(d['wall_s'] for d in done)} to "
         f"{max(d['wall_s'] for d in done)} s",
-        f"identical code, {min(s['cells'] for s in same)} cells or more: {sum(bool(s['alarms']) for s in same)} of {n} "
+        f"identical code, {min(s['cells'] for s in same)} cells or more: "
+        f"{sum(bool(s['alarms']) for s in same)} of {n} "
         f"gates alarm ({sum(len(s['alarms']) for s in same)} cells), "
         f"{sum(s['verdict'] == 'pass' for s in same)} pass, "
         f"{sum(s['verdict'] == 'inconclusive' for s in same)} cannot tell; "
