@@ -23,7 +23,7 @@ PEERS = (  # modules of models/peers/: networks of other packages, with an atten
     "reformer_pytorch",
 )
 OWN = "own"  # attention and impl of a peer
-PHASES = ("forward", "train_step")
+PHASES = ("forward", "train_step", "prefill", "decode")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 DEVICES = ("cpu", "cuda")
 PAIRINGS = ("apart", "chunked")  # how launches of different contenders meet, see Protocol.pairing

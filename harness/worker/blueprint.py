@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,17 @@ class Blueprint:
 
     def cost(self) -> ModelCost:
         """Return what one step costs on paper."""
+        whole = self._cost(self.cell.seq_len)
+        if self.cell.phase == "prefill":
+            # The output projection is asked for the last token only.
+            spared = 2 * self.cell.batch * (self.cell.seq_len - 1) * self.size.d_model
+            return _less(whole, spared * self.size.vocab)
+        if self.cell.phase == "decode" and self.cell.seq_len > 1:
+            before = self._cost(self.cell.seq_len - 1)  # of a causal network: less the last token
+            return _less(whole, before.model_flops)
+        return whole
+
+    def _cost(self, seq_len: int) -> ModelCost:
         return self.model.cost(
             self.size,
             self.model_options,
@@ -59,9 +70,18 @@ class Blueprint:
             self.variant_options,
             self.impl,
             self.cell.batch,
-            self.cell.seq_len,
+            seq_len,
             getattr(torch, self.cell.dtype).itemsize,
         )
+
+
+def _less(cost: ModelCost, flops: int) -> ModelCost:
+    """Return a cost without so many FLOPs of the problem, and of what is executed as they are."""
+    return replace(
+        cost,
+        model_flops=cost.model_flops - flops,
+        executed_flops=max(0, cost.executed_flops - flops),
+    )
 
 
 def preload() -> None:

@@ -18,6 +18,12 @@ from models.variant import Variant
 # is not listed promises no particular kernel.
 PATTERNS: Mapping[str, str] = {
     "flash": r"flash",
+    "sdpa_math": r"attention_math",
+    "sdpa_flash": r"flash",
+    "sdpa_efficient": r"efficient_attention|fmha|cutlass",
+    "sdpa_cudnn": r"cudnn",
+    "flash_attn": r"flash",
+    "xformers": r"fmha|cutlass|flash",
     "triton": r"lsh_attention_fwd",  # our kernels; not whatever torch.compile makes by Triton
     "flex": r"flex_attention|triton_tem",
 }

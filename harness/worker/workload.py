@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from harness.codec import canonical, encode
 from harness.schema import Cell, Environment, Job
-from harness.worker import blueprint, corpus, draws, environment, sources, task
+from harness.worker import blueprint, corpus, decoding, draws, environment, sources, task
 from harness.worker.blueprint import Blueprint, check
 from harness.worker.device import open_device, seed
 from harness.worker.task import Batch
@@ -35,6 +35,7 @@ class Workload:
     targets: Tensor  # [batch, time], int64: the token after each
     step: Callable[[], Tensor]  # does one step of the phase; returns logits or the loss
     cost: ModelCost
+    state_bytes: Callable[[], int] | None = None  # what the step's cache holds; None: it has none
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -97,7 +98,13 @@ def build(job: Job) -> Workload:
     model = draws.seeded(plan.network, cell.seed)
     model.to(device, getattr(torch, cell.dtype))
     seed(cell.seed)
-    step = (_forward if cell.phase == "forward" else _train_step)(model, batch)
+    state_bytes = None
+    if cell.phase in decoding.PHASES:
+        decoder = decoding.Decoder(model, batch.tokens)
+        step = decoder.prefill if cell.phase == "prefill" else decoder.decode
+        state_bytes = decoder.state_bytes
+    else:
+        step = (_forward if cell.phase == "forward" else _train_step)(model, batch)
     return Workload(
         cell=cell,
         model=model,
@@ -105,6 +112,7 @@ def build(job: Job) -> Workload:
         targets=batch.targets,
         step=step,
         cost=plan.cost(),
+        state_bytes=state_bytes,
         facts=_facts(plan),
     )
 

@@ -13,7 +13,10 @@ from torch.nn import functional
 from models.kernels.cache import Growing
 from models.kernels.dense import ROWS, attend_pairs
 from models.kernels.padding import extended, permute_heads, tokens_first, zero_padding
-from models.variant import Attention, Cost, Shape, Variant, check_causal
+from models.layers.fused import BACKENDS, PACKAGED, only
+from models.variant import Attention, Cost, Shape, Unsupported, Variant, check_causal
+
+SQUARE = frozenset({"eager", "sdpa_math", "reference"})  # impls that compute all N^2 pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +46,9 @@ class FullState:
 class FullAttention(Attention):
     """`softmax(Q K^T / sqrt(d)) V`, with `-inf` above the diagonal if causal, and at padded keys.
 
-    impls: `sdpa`, PyTorch's fused kernel; `eager`, two matrix products around a softmax that
+    impls: `sdpa`, the fused kernel that PyTorch chooses; `sdpa_math`, `sdpa_flash`,
+    `sdpa_efficient`, `sdpa_cudnn`, that one of its kernels and no other; `flex`, `flash_attn`,
+    `xformers`, see `models.layers.fused`; `eager`, two matrix products around a softmax that
     materialise the N x N scores; `reference`, the definition, some rows at a time.
     """
 
@@ -53,7 +58,7 @@ class FullAttention(Attention):
         self.causal = causal
         self.impl = impl
         self.scale = 1 / math.sqrt(head_dim)
-        self._attend = {"sdpa": self._sdpa, "eager": self._eager, "reference": self._by_rows}[impl]
+        self._attend = {"eager": self._eager, "reference": self._by_rows}.get(impl, self._sdpa)
 
     def forward(
         self,
@@ -86,7 +91,7 @@ class FullAttention(Attention):
         mask: Bool[Tensor, "b s"] | None = None,
     ) -> Float[Tensor, "b h t d"]:
         """Attend to all keys that the mask shows; zeros where it shows none."""
-        if self.impl != "sdpa":
+        if not self.impl.startswith("sdpa"):  # kernels of within a sequence cross by definition
             shown = torch.ones_like(k[:, 0, :, 0], dtype=torch.bool) if mask is None else mask
             return self._pairs(q, k, v, shown[:, None, None].expand(-1, 1, q.shape[2], -1))
         return self._fused(q, k, v, mask)
@@ -158,6 +163,19 @@ class FullAttention(Attention):
     def _fused(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, causal: bool = False
     ) -> Tensor:
+        if self.impl in BACKENDS:
+            with only(self.impl, q.device):
+                return self._dispatched(q, k, v, mask, causal=causal)
+        if self.impl in PACKAGED:
+            if mask is not None:
+                raise Unsupported(f"{self.impl}: bidirectional, it takes no padding here")
+            kernel = PACKAGED[self.impl]
+            return kernel(q, k, v, causal=causal, scale=self.scale, dropout=self._dropout)
+        return self._dispatched(q, k, v, mask, causal=causal)
+
+    def _dispatched(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, causal: bool
+    ) -> Tensor:
         if mask is None:
             return functional.scaled_dot_product_attention(
                 q, k, v, is_causal=causal, dropout_p=self._dropout
@@ -172,15 +190,15 @@ class FullAttention(Attention):
 def cost(_options: FullOptions, shape: Shape, impl: str) -> Cost:
     """Return the cost of one forward call.
 
-    `eager` and `reference` compute the whole square, causal or not. `sdpa` is counted with the
-    exact pairs: fused kernels leave out the blocks above the diagonal, and the halves of blocks
-    on the diagonal that they compute in vain are not counted.
+    `eager`, `sdpa_math` and `reference` compute the whole square, causal or not. The others are
+    counted with the exact pairs: fused kernels leave out the blocks above the diagonal, and the
+    halves of blocks on the diagonal that they compute in vain are not counted.
     """
     per_pair = 4 * shape.head_dim * shape.heads * shape.batch
     elements = shape.batch * shape.heads * shape.seq_len * shape.head_dim
     return Cost(
         model_flops=per_pair * shape.pairs,
-        executed_flops=per_pair * (shape.pairs if impl == "sdpa" else shape.seq_len**2),
+        executed_flops=per_pair * (shape.seq_len**2 if impl in SQUARE else shape.pairs),
         compulsory_bytes=4 * elements * shape.itemsize,
         state_bytes=2 * elements * shape.itemsize,
     )
@@ -189,7 +207,18 @@ def cost(_options: FullOptions, shape: Shape, impl: str) -> Cost:
 VARIANT = Variant(
     module=FullAttention,
     options=FullOptions,
-    impls=("sdpa", "eager", "reference"),
+    impls=(
+        "sdpa",
+        "sdpa_math",
+        "sdpa_flash",
+        "sdpa_efficient",
+        "sdpa_cudnn",
+        "flex",
+        "flash_attn",
+        "xformers",
+        "eager",
+        "reference",
+    ),
     cost=cost,
     causal=True,
     exact=True,

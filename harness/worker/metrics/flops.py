@@ -15,12 +15,15 @@ from harness.worker.workload import Workload
 # pair. Others count causal pairs as N^2 (nanoGPT's 12 L H Q T) or N^2 / 2 (torchtitan's 6 L H Q T).
 MODEL = {
     "forward": "2 x matrix weights x tokens + 4 x head dimension x pairs x heads x layers",
+    "prefill": "as forward, the output projection for the last token only",
+    "decode": "2 x matrix weights + 4 x head dimension x length x heads x layers, for one token",
     "train_step": "6 x matrix weights x tokens + 12 x head dimension x pairs x heads x layers",
 }
 PAIRS = "a multiply-add is two; pairs of exact attention: N (N + 1) / 2 if causal, else N^2"
 EXECUTED = (
     "the same for the pairs that this impl computes, with masks, chunks, hashing, recomputation"
 )
+STATE = "tensors that the cache holds after the prompt, room for more tokens included"
 COUNTER = "FlopCounterMode over one step, outside of any timed pass"
 COMPULSORY = (
     "analytic; every product reads its weights and activations once and writes its result once, "
@@ -53,13 +56,11 @@ def collect(bench: Bench) -> Findings:
             cost.train_model_flops if training else cost.model_flops,
             f"analytic: {MODEL.get(work.cell.phase, MODEL['forward'])}; {PAIRS}",
         ),
-        _total(
-            "flops_executed",
-            cost.train_executed_flops if training else cost.executed_flops,
-            f"analytic: {EXECUTED}; a multiply-add is two",
-        ),
+        _executed(work, counted.flops),
         _total("bytes_compulsory", compulsory_bytes(work), COMPULSORY, "byte"),
     ]
+    if work.state_bytes is not None:
+        found.append(_total("state_bytes", work.state_bytes(), STATE, "byte"))
     if counted.flops is not None:
         found.append(_total("flops_counted", counted.flops, COUNTER))
     if counted.operand_bytes is not None:
@@ -76,9 +77,28 @@ def compulsory_bytes(work: Workload) -> int:
     cost, itemsize = work.cost, getattr(torch, work.cell.dtype).itemsize
     activations = cost.attention_bytes + cost.product_elements * itemsize
     weights = work.parameters * itemsize
-    if work.cell.phase == "forward":
+    if work.cell.phase == "decode":  # every weight and all of the state are read for one token
+        return weights + (work.state_bytes() if work.state_bytes is not None else 0)
+    if work.cell.phase in {"forward", "prefill"}:
         return activations + FORWARD_PASSES * weights
     return TRAINING * activations + TRAINING_PASSES * weights
+
+
+def _executed(work: Workload, counted: int | None) -> Measurement:
+    """Return the executed FLOPs: on paper, or where a state is built or read, as they are counted.
+
+    Where the counter has gaps there, exact attention's are taken, which is said.
+    """
+    cost = work.cost
+    if work.cell.phase == "train_step":
+        flops, how = cost.train_executed_flops, f"analytic: {EXECUTED}; a multiply-add is two"
+    elif work.cell.phase == "forward":
+        flops, how = cost.executed_flops, f"analytic: {EXECUTED}; a multiply-add is two"
+    elif counted is not None:
+        flops, how = counted, COUNTER
+    else:
+        flops, how = cost.model_flops, "those of the problem: PyTorch's counter has gaps here"
+    return _total("flops_executed", flops, how)
 
 
 def _total(name: str, value: int, method: str, unit: Unit = "flop") -> Measurement:
