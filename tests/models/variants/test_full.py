@@ -5,11 +5,41 @@ import math
 import pytest
 import torch
 
+from harness.worker.failure import WrongError
+from harness.worker.identity import kernel_names, require
+from models.variant import Unsupported
 from models.variants.full import VARIANT, FullAttention, FullOptions
+
+HERE = ("sdpa", "sdpa_math", "sdpa_flash", "eager", "reference")  # impls that a CPU has
+REASONS = {
+    "sdpa_efficient": "needs CUDA",
+    "sdpa_cudnn": "needs CUDA",
+    "flex": "needs CUDA",
+    "flash_attn": "pip install flash-attn|needs CUDA",
+    "xformers": "pip install xformers|needs CUDA",
+}
+
+
+@pytest.mark.parametrize("impl", [impl for impl in VARIANT.impls if impl not in HERE])
+def test_a_kernel_that_is_not_here_says_what_it_needs(impl: str) -> None:
+    attention = VARIANT.module(FullOptions(), causal=True, impl=impl, head_dim=8)
+    with pytest.raises(Unsupported, match=REASONS[impl]):
+        attention(*torch.randn(3, 1, 2, 5, 8))
+
+
+def test_a_named_backend_runs_and_no_other_in_its_place() -> None:
+    for impl in ("sdpa_math", "sdpa_flash"):
+        attention = VARIANT.module(FullOptions(), causal=True, impl=impl, head_dim=8)
+        tensors = torch.randn(3, 1, 2, 5, 8)
+        with torch.no_grad():
+            names = kernel_names(lambda a=attention, x=tensors: a(*x))
+        assert require(impl, names) is not None
+        with pytest.raises(WrongError):
+            require("sdpa_flash" if impl == "sdpa_math" else "sdpa_math", names)
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("impl", VARIANT.impls)
+@pytest.mark.parametrize("impl", HERE)
 def test_output_is_the_weighted_mean_of_allowed_values(impl: str, causal: bool) -> None:
     length, dim = 6, 4
     generator = torch.Generator().manual_seed(0)
@@ -27,14 +57,14 @@ def test_output_is_the_weighted_mean_of_allowed_values(impl: str, causal: bool) 
     torch.testing.assert_close(attention(q, k, v), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("impl", VARIANT.impls)
+@pytest.mark.parametrize("impl", HERE)
 def test_first_causal_output_is_the_first_value(impl: str) -> None:
     q, k, v = (torch.randn(1, 2, 5, 8) for _ in range(3))
     attention = VARIANT.module(FullOptions(), causal=True, impl=impl, head_dim=8)
     torch.testing.assert_close(attention(q, k, v)[:, :, 0], v[:, :, 0])
 
 
-@pytest.mark.parametrize("impl", VARIANT.impls)
+@pytest.mark.parametrize("impl", HERE)
 def test_crossing_attends_to_all_shown_keys_and_to_nothing_gives_zeros(impl: str) -> None:
     q, context = torch.randn(3, 2, 4, 8), torch.randn(2, 3, 2, 9, 8)
     mask = torch.ones(3, 9, dtype=torch.bool)
