@@ -32,8 +32,14 @@ PLACES: Mapping[str, int] = {
     name: place
     for place, name in enumerate(
         (
-            *("full", "lsh", "local", "linear", "performer", "linformer", "nystrom", "routing"),
-            *("multi_query", "lsh_huggingface", "local_huggingface", "lsh_reformer_pytorch"),
+            *("full", "lsh", "local", "linear", "performer", "linformer", "nystromformer"),
+            *(
+                "routing",
+                "multi_query",
+                "lsh_huggingface",
+                "local_huggingface",
+                "lsh_reformer_pytorch",
+            ),
             *("grouped_query", "global_local", "hyper", "gated_linear", "shared_qk"),
             *("random_buckets", "clustered", "longformer", "bigbird", "dilated"),
         )
