@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import closing
@@ -131,5 +132,10 @@ def _duet(args: Namespace, asked: Asked, say: Callable[[str], None]) -> Case:
         command=args.typed,
     )
     duet = Duet(request=request, base=args.base, pairing=args.pairing, asked=asked, out=args.out)
-    with closing(planning.executor(args.executor)) as checker:
-        return revisions.case(duet, checker, say)
+    # A job that is called off gets SIGTERM: then too the base's tree must go.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with closing(planning.executor(args.executor)) as checker:
+            return revisions.case(duet, checker, say)
+    finally:
+        signal.signal(signal.SIGTERM, before)
