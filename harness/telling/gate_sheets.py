@@ -29,7 +29,7 @@ def sheets(verdict: Verdict, *, every: bool = False) -> list[Sheet]:
         verdict: what to tell.
         every: show what passed, is new or was not compared as well.
     """
-    found = [f for f in verdict.findings if every or (f.judgement in SHOWN and f.kind != "skipped")]
+    found = [f for f in verdict.findings if every or f.judgement in SHOWN]
     table = Sheet(
         title=f"gate: {verdict.case.names[1]} against {verdict.case.names[0]}",
         header=HEADER,

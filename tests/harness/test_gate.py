@@ -149,6 +149,16 @@ def test_what_failed_before_and_fails_now_is_listed_and_what_works_now_is_no_ala
     assert judged([crashed, *same(cells[1:])], base=base).exit_code == 1
 
 
+def test_what_the_suite_leaves_out_is_not_told(
+    judged: Callable[..., Verdict], cells: list[Cell]
+) -> None:
+    left = timed(cells[0], seed=1, outcome=Outcome.SKIPPED, reason="too long")
+    both = judged([left, *same(cells[1:])], base=[left, *[timed(c, seed=1) for c in cells[1:]]])
+    assert (both.exit_code, [f for f in both.findings if f.cell == cells[0].id]) == (0, [])
+    gone = judged([left, *same(cells[1:])])
+    assert (gone.exit_code, of(gone, cells[0], "outcome")) == (4, Judgement.REMOVED)
+
+
 def test_eight_mebibytes_more_are_a_regression_and_what_an_allocator_rounds_is_not(
     judged: Callable[..., Verdict], cells: list[Cell]
 ) -> None:
