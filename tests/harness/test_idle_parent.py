@@ -15,7 +15,8 @@ SHARE = 0.01  # of the cell's own processor time
 
 def test_the_office_takes_less_than_a_hundredth_of_a_cell_and_the_server_does_not_spin() -> None:
     """Processor time, not wall time: it does not depend on what else the machine does."""
-    protocol = Protocol(min_samples=5, min_time_s=1.5, max_time_s=60.0, max_samples=100_000)
+    # So many samples, not so many seconds: on a busy machine a second of the wall holds little.
+    protocol = Protocol(min_samples=200, max_samples=200, min_time_s=0.0, max_time_s=250.0)
     job = Job(cell=CELL, metrics=("latency",), protocol=protocol)
     with closing(Local()) as executor:
         executor.execute(job, lambda _stage: None)  # the server is up and has read the corpus
