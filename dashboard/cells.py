@@ -12,7 +12,6 @@ from dashboard import selecting, theme
 from dashboard.curves import Row
 from harness.store import Result
 
-TITLE = ("contender", "phase", "seq_len", "dtype", "device", "outcome")
 # Of a command, what chooses cells or names a run: the cell's own id replaces it.
 CHOICES = ("--only", "--skip", "--resume", "--dry-run", "--out")
 NEAR = ("phase", "entry", "options", *selecting.SETTINGS)

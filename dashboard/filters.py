@@ -58,7 +58,6 @@ def _contenders(names: Sequence[str]) -> tuple[str, ...]:
         default=names,
         key="contender",
         bind="query-params",
-        format_func=theme.short,
         width="stretch",
     )
     return tuple(name for name in names if name in kept)

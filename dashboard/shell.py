@@ -76,6 +76,19 @@ def describe(run: RunSummary, chosen: Chosen) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def way(label: str, page: str, *, key: str, **state: str) -> None:
+    """Show a way to another page with its filters set.
+
+    A link alone would not do: what a session has chosen once wins over its address.
+    """
+    if st.button(theme.escape(label), key=key, on_click=_put, args=(state,)):
+        st.switch_page(f"app_pages/{page}.py", query_params=state)
+
+
+def _put(state: Mapping[str, str]) -> None:
+    st.session_state.update(state)
+
+
 def caption(text: str) -> None:
     """Show text in small letters; `st.caption` is too pale to be read by all (WCAG 2.2, 1.4.3)."""
     st.markdown(f":small[{theme.escape(text)}]")

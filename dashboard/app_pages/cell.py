@@ -43,15 +43,9 @@ def main() -> None:
 
 
 def choose(chosen: Chosen) -> str:
-    """Show the cells of the run."""
-    table = chosen.table.drop_duplicates("cell_id")
-    names = {
-        str(row["cell_id"]): cells.title(row)
-        for row in curves.records(table[[*cells.TITLE, "cell_id"]])
-    }
-    return st.selectbox(
-        "Cell", list(names), format_func=names.__getitem__, key="cell", bind="query-params"
-    )
+    """Show the cells of the run by their ids, which are what the address holds."""
+    ids = [str(cell) for cell in chosen.table["cell_id"].drop_duplicates()]
+    return st.selectbox("Cell", ids, key="cell", bind="query-params")
 
 
 def outcome(row: Row) -> None:
@@ -129,8 +123,7 @@ def neighbours(chosen: Chosen, row: Row) -> None:
         return
     with st.container(horizontal=True):
         for label, cell in found:
-            query = {"run": chosen.path.name, "cell": cell}
-            st.page_link("app_pages/cell.py", label=theme.escape(label), query_params=query)
+            shell.way(label, "cell", key=f"go-{label}", run=chosen.path.name, cell=cell)
 
 
 def details(chosen: Chosen, result: Result) -> None:

@@ -32,7 +32,7 @@ def main() -> None:
         st.text(str(error))
         return
     banner(comparison)
-    show(comparison)
+    show(comparison, candidate.path.name)
 
 
 def choose(found: Sequence[RunSummary]) -> tuple[RunSummary, RunSummary]:
@@ -75,7 +75,7 @@ def banner(comparison: Comparison) -> None:
             st.dataframe(rows, hide_index=True, key="compare-differences", alt="What differs")
 
 
-def show(comparison: Comparison) -> None:
+def show(comparison: Comparison, candidate: str) -> None:
     """Show the verdicts of one metric: counts, forest, table, Markdown."""
     metrics = verdicts.metrics(comparison)
     if not metrics:
@@ -117,7 +117,7 @@ def show(comparison: Comparison) -> None:
             key="compare-report",
         )
     missing(comparison)
-    jump(comparison, rows)
+    jump(candidate, rows)
 
 
 def missing(comparison: Comparison) -> None:
@@ -136,7 +136,7 @@ def missing(comparison: Comparison) -> None:
             st.dataframe(rows, hide_index=True, key="compare-without", alt="Cells without numbers")
 
 
-def jump(comparison: Comparison, rows: Sequence[verdicts.Row]) -> None:
+def jump(candidate: str, rows: Sequence[verdicts.Row]) -> None:
     """Offer the way to a cell's raw samples in the candidate."""
     if not rows:
         return
@@ -144,8 +144,7 @@ def jump(comparison: Comparison, rows: Sequence[verdicts.Row]) -> None:
     cell = st.selectbox(
         "Look at a cell", list(labels), format_func=labels.__getitem__, key="look", width=420
     )
-    query = {"run": comparison.candidate, "cell": cell}
-    st.page_link("app_pages/cell.py", label="Its raw samples", query_params=query)
+    shell.way("Its raw samples", "cell", key="samples", run=candidate, cell=cell)
 
 
 main()

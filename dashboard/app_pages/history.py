@@ -111,9 +111,8 @@ def show(series: Sequence[Series], metric: str, paths: dict[str, Path]) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.text(history.sentence(step, metric))
             before, after = (paths[run].name for run in step.runs)
-            query = {"base": before, "candidate": after}
-            label = "Compare the runs around it" + "\u200b" * i  # labels of links must differ
-            st.page_link("app_pages/compare.py", label=label, query_params=query)
+            label = "Compare the runs around it"
+            shell.way(label, "compare", key=f"step-{i}", base=before, candidate=after)
     finding = f"{len(steps)} steps found in {len(series)} cells."
     longest = len(series[0].moments)
     if longest < history.FEWEST:

@@ -16,7 +16,7 @@ TILES = {  # heading -> outcomes
     "Measured": ("ok",),
     "Out of memory": ("out_of_memory", "implied"),
     "Timed out or crashed": ("timeout", "crashed", "error"),
-    "Wrong values": ("wrong",),
+    "Wrong or diverged": ("wrong", "diverged"),
     "Not run": ("unsupported", "skipped"),
 }
 
@@ -86,8 +86,8 @@ def newest(chosen: Chosen) -> None:
         return
     for line in trend.changes(chosen, before):
         st.text(line)
-    query = {"base": before.path.name, "candidate": chosen.path.name}
-    st.page_link("app_pages/compare.py", label="All changes on Compare", query_params=query)
+    pair = {"base": before.path.name, "candidate": chosen.path.name}
+    shell.way("All changes on Compare", "compare", key="all-changes", **pair)
 
 
 main()

@@ -180,16 +180,12 @@ def test_a_change_is_found_told_and_leads_to_the_cell(open_app, scenes) -> None:
 def test_a_cell_is_shown_down_to_its_samples(open_app, scenes) -> None:
     run = store.open("full", scenes["full"])
     cell = next(r.cell for r in run.results if r.cell.contender == "local" and r.measurements)
-    app = open_app(scenes["full"], page="cell", cell=title(app_cell=cell))
+    app = open_app(scenes["full"], page="cell", cell=cell.id)
     assert not app.exception
     assert f"--only {cell.id}" in words(app)
+    assert app.subheader[0].value.startswith("local, forward, 512 tokens")
     assert len(specs(app)) == 2
     assert len(specs(app)[0]["data"][0]["y"]) == 11
-
-
-def title(app_cell) -> str:
-    length = "512" if app_cell.seq_len == 512 else f"{app_cell.seq_len // 1024}k"
-    return f"{app_cell.contender}, {app_cell.phase}, {length} tokens, float32, cpu: ok"
 
 
 def test_a_name_is_text_wherever_it_appears(open_app, scenes) -> None:

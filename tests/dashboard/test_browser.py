@@ -173,10 +173,17 @@ def test_the_way_from_the_answer_to_a_raw_sample_and_back_by_its_address(
     page.get_by_role("link", name="Compare", exact=True).click()
     page.get_by_role("combobox", name="Baseline").wait_for()
     visit.settle()
-    page.get_by_text("Its raw samples").click()
+    page.get_by_role("combobox", name="Look at a cell").click()
+    label = page.get_by_role("option").nth(2).inner_text()
+    page.get_by_role("option").nth(2).click()
+    visit.settle()
+    page.get_by_role("button", name="Its raw samples").click()
     page.get_by_text("This measures the cell again:").wait_for()
     visit.settle()
     assert "/cell?" in page.url
+    contender, phase, length = label.split()
+    page.get_by_role("heading", name=f"{contender}, {phase}, {length} tokens").wait_for()
+    assert f"cell={contender}-{phase}" in page.url
     page.get_by_text("Raw samples", exact=True).click()
     page.get_by_test_id("stDataFrame").first.wait_for()
     heading = page.get_by_role("heading", level=3).first.inner_text()
@@ -196,7 +203,7 @@ def test_choosing_changes_the_address(browser: Any, address: str) -> None:
     page.get_by_role("radio", name="Memory").click()
     page.get_by_text("local is smallest").first.wait_for()
     assert "metric=Memory" in page.url
-    assert page.get_by_text("reformer faster from").count() == 0
+    page.get_by_text("reformer faster from").first.wait_for(state="detached")
     page.keyboard.press("Tab")  # everything is reached by keys: the focus moves on
     assert page.evaluate("document.activeElement.tagName") != "BODY"
     visit.close()
