@@ -61,7 +61,7 @@ def ended(run: Run, contender: str, seq_len: int = 16):
     ("contender", "outcome", "words"),
     [
         ("exits", Outcome.CRASHED, "exit code 9"),
-        ("sleeps", Outcome.TIMEOUT, "killed after 6 s"),
+        ("sleeps", Outcome.TIMEOUT, "killed after 12 s"),
         ("hoards", Outcome.OUT_OF_MEMORY, "16,777,216 bytes"),
         ("lies", Outcome.WRONG, "values off by 0.01"),
         ("segfaults", Outcome.CRASHED, "SIGSEGV"),
