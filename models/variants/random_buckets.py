@@ -118,6 +118,7 @@ def cost(options: LSHOptions, shape: Shape, impl: str) -> Cost:
     return Cost(
         model_flops=4 * shape.head_dim * sequences * shape.pairs,
         executed_flops=4 * shape.head_dim * sequences * pairs,
+        recomputed_flops=2 * shape.head_dim * sequences * pairs if impl == "chunked" else 0,
         compulsory_bytes=3 * elements * shape.itemsize,
         state_bytes=2 * elements * shape.itemsize,
     )
