@@ -53,21 +53,21 @@ def two_stages(seed: int, slower: dict[int, float], mode: Mode) -> tuple[set[str
     return red, {s.timing.cell for s in told if not (s.slower or s.proven or s.faster)}
 
 
-def share_found(size: float, mode: Mode, gates: int = 25) -> float:
+def share_found(size: float, mode: Mode, gates: int = 15) -> float:
     """Return in which share of gates one slower cell is found."""
     return sum("c03" in two_stages(seed, {3: size}, mode)[0] for seed in range(gates)) / gates
 
 
 @pytest.mark.parametrize("mode", [Mode.PAIRED, Mode.INTERLEAVED])
 def test_identical_code_is_left_in_peace(mode: Mode) -> None:
-    gates = 40 if mode is Mode.PAIRED else 20
+    gates = 20
     alarms = sum(bool(two_stages(seed, {}, mode)[0]) for seed in range(gates))
-    assert alarms <= 1
+    assert alarms == 0
 
 
 def test_identical_code_in_turns_is_proven_to_pass() -> None:
-    open_ = sum(len(two_stages(seed, {}, Mode.PAIRED)[1]) for seed in range(20))
-    assert open_ <= 0.01 * 20 * CELLS
+    open_ = sum(len(two_stages(seed, {}, Mode.PAIRED)[1]) for seed in range(10))
+    assert open_ <= 0.01 * 10 * CELLS
 
 
 def test_a_tenth_and_a_fifth_slower_are_found_in_turns() -> None:
