@@ -90,7 +90,8 @@ def merge(first: Result, later: Result) -> Result:
 
     Samples are strung together and `Measurement.launches` counts them by process; what a launch
     tells as a list is continued, other facts are those of the launch that told them first. A launch
-    that fails makes the cell fail: it is the same code. Under another environment nothing is added.
+    that fails makes the cell fail: it is the same code. Under another environment nothing is added to times; what
+    was only proved and weighed so far takes the environment of its first times.
     """
     if later.outcome is not Outcome.OK:
         return replace(
@@ -101,12 +102,14 @@ def merge(first: Result, later: Result) -> Result:
             requested_bytes=later.requested_bytes,
             measurements=() if later.outcome is Outcome.WRONG else first.measurements,
         )
-    if later.environment != first.environment:
+    timed = count(first) > 0
+    if timed and later.environment != first.environment:
         return first
     again = {m.metric: m for m in later.measurements}
     known = {m.metric for m in first.measurements}
     return replace(
         first,
+        environment=first.environment if timed else later.environment,
         measurements=(
             *(_joined(m, again[m.metric]) if m.metric in again else m for m in first.measurements),
             *(m for m in later.measurements if m.metric not in known),

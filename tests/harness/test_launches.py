@@ -92,6 +92,13 @@ def test_times_of_another_environment_are_not_mixed_in(make_cell) -> None:
     assert launches.merge(first, again(make_cell(), 2.0, environment="other")) is first
 
 
+def test_what_was_only_proved_takes_the_environment_of_its_first_times(make_cell) -> None:
+    proved = replace(timed(make_cell(), 1.0), measurements=(), facts={"launches": 0})
+    merged = launches.merge(proved, again(make_cell(), 2.0, environment="other"))
+    assert merged.environment == "other"
+    assert merged.measurements[0].samples == (2.0,)
+
+
 def in_turns(cell, sitting: str, *samples: float, **changes) -> Result:
     result = again(cell, *samples)
     (latency,) = result.measurements

@@ -44,6 +44,10 @@ def test_the_cell_gets_every_instrument_and_the_clock_comes_first(plan) -> None:
     assert found.header.gate == {}
 
 
+def test_a_cell_without_a_task_is_not_trained(plan) -> None:
+    assert one_cell(plan("reformer"), ["latency", "quality"]).jobs[0].metrics == ("latency",)
+
+
 def test_several_cells_are_refused_by_name(plan) -> None:
     both = plan("transformer", "reformer")
     with pytest.raises(PlanError, match="takes one cell, and --only leaves 2") as caught:
@@ -69,7 +73,7 @@ def test_the_verb_tells_where_the_time_of_a_cell_goes(
     ):
         assert words in text
     run = store.open("latest")
-    assert [result.outcome for result in run.results] == ["ok"]
+    assert [(r.outcome, r.reason) for r in run.results] == [("ok", None)]
     folder = Path(text.strip().splitlines()[-1])
     files = store.artifacts(folder, run.results[0].cell.id)
     assert "trace.json.gz" in {file.name for file in files}

@@ -58,5 +58,6 @@ def test_samples_of_zero_are_stable_and_none_at_all_are_not() -> None:
 
 
 def test_the_words_are_all_documented() -> None:
-    assert set(STOPS) == {*("single", "enough", "stable", "noise_floor", "max_time", "max_samples")}
+    words = ("single", "enough", "stable", "noise_floor", "max_time", "max_samples", "ended")
+    assert set(STOPS) == set(words)
     assert Measurement(metric="x", unit="1", better="lower", samples=(1,)).stop in STOPS

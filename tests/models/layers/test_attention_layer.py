@@ -52,7 +52,7 @@ def test_each_layer_hashes_with_a_seed_of_its_own() -> None:
 def test_options_come_as_mapping_or_record_and_impl_has_a_default(options: Any, impl: Any) -> None:
     mechanism = find_mechanism("lsh", options, impl)
     assert mechanism.options == LSHOptions(hashes=2)
-    assert mechanism.impl == "chunked"
+    assert mechanism.impl == (impl or "auto")
 
 
 @pytest.mark.parametrize(
