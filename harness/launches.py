@@ -90,8 +90,8 @@ def merge(first: Result, later: Result) -> Result:
 
     Samples are strung together and `Measurement.launches` counts them by process; what a launch
     tells as a list is continued, other facts are those of the launch that told them first. A launch
-    that fails makes the cell fail: it is the same code. Under another environment nothing is added to times; what
-    was only proved and weighed so far takes the environment of its first times.
+    that fails makes the cell fail: it is the same code. Under another environment nothing is added
+    to times; what was only proved and weighed so far takes the environment of its first times.
     """
     if later.outcome is not Outcome.OK:
         return replace(

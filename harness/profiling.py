@@ -15,7 +15,8 @@ MOST_NAMED = 12  # cells in a message
 def one_cell(plan: Plan, instruments: Sequence[str]) -> Plan:
     """Return the plan of a run that measures one cell with every instrument.
 
-    A cell without a task is not trained. What the suite leaves out is no part of it, and nothing is searched.
+    What the suite leaves out is no part of it, a cell without a task is not trained, and nothing is
+    searched.
 
     Args:
         plan: of the suite; `--only` has to leave one cell.

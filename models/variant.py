@@ -60,6 +60,7 @@ class Cost:
     executed_flops: int  # of the mechanism as this impl computes it
     forward_only_flops: int = 0  # of those, what has no gradient and is not recomputed: hashing
     recomputed_flops: int = 0  # by the backward, which counts else twice the forward
+    learning_flops: int = 0  # in training only: what learns without a gradient, such as centroids
     constant_flops: int = 0  # of products with constants: one product in the backward, not two
     compulsory_bytes: int  # read q, k, v once, write the output once
     state_bytes: int  # what decoding one more token must keep per layer

@@ -56,10 +56,6 @@ def count(step: Callable[[], object]) -> Counted:
         return Counted(reason="n/a (PyTorch's counter cannot follow this network's backward)")
     except torch.OutOfMemoryError:  # what a compiler fuses is written out under a dispatch mode
         return Counted(reason="n/a (out of memory while it was counted)")
-    except RuntimeError as error:
-        if "dispatch mode" not in str(error):
-            raise
-        return Counted(reason="n/a (torch.compile compiles nothing under PyTorch's counter)")
     if watch.uncounted:
         return Counted(operand_bytes=watch.operand_bytes, reason=_gap(sorted(watch.uncounted)))
     return Counted(flops=counter.get_total_flops(), operand_bytes=watch.operand_bytes)

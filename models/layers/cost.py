@@ -93,6 +93,7 @@ def network_cost(
     forward_only = sum(layer.attention.forward_only_flops for layer in layers)
     constant = sum(layer.attention.constant_flops for layer in layers)
     again = recomputed + sum(layer.attention.recomputed_flops for layer in layers)
+    again += sum(layer.attention.learning_flops for layer in layers)
     return ModelCost(
         model_flops=problem,
         executed_flops=executed,

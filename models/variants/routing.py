@@ -170,6 +170,7 @@ def cost(options: RoutingOptions, shape: Shape, impl: str) -> Cost:
         model_flops=4 * shape.head_dim * sequences * shape.pairs,
         executed_flops=4 * shape.head_dim * sequences * pairs + sorting,
         forward_only_flops=sorting,
+        learning_flops=sorting,  # sums by cluster, as a product with one-hot vectors
         recomputed_flops=2 * shape.head_dim * sequences * pairs if impl == "chunked" else 0,
         compulsory_bytes=3 * elements * shape.itemsize,
         state_bytes=2 * elements * shape.itemsize,
