@@ -13,7 +13,7 @@ run: $(READY)
 	$(BIN)/python -m harness run $(SUITE)
 
 test: $(DEV_READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 dashboard: $(READY)
 	$(BIN)/python -m harness dashboard
