@@ -23,9 +23,9 @@ class PlainSharedQK(Attention):
     """`softmax(Q Q^T / sqrt(d)) V`: ordinary attention whose keys are its queries.
 
     Keys keep their lengths and a token meets itself, so that it meets little else. Evaluating a
-    network that was trained with unit keys and without itself in this way gives chance: the likely
-    reading of the 0.8 % in the first column of table 2 of Kitaev et al. (2020). It was seen in
-    every small network looked at; the paper does not say what it evaluated.
+    network that was trained with unit keys and without itself in this way gives about chance: the
+    likely reading of the 0.8 % in the first column of table 2 of Kitaev et al. (2020). Small
+    networks gave one to two times chance; the paper does not say what it evaluated.
     """
 
     shared_qk = True
