@@ -37,12 +37,11 @@ class _UnitKeys(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - the base has any number
         ctx: Any, grad: Tensor
     ) -> tuple[Tensor, None]:
-        wide, inverse = _inverse_norm(ctx.saved_tensors[0])
+        (q,) = ctx.saved_tensors  # read once: activation checkpointing unpacks no tensor twice
+        wide, inverse = _inverse_norm(q)
         unit, grad = wide * inverse, grad.to(wide.dtype)
         along = (unit * grad).sum(dim=-1, keepdim=True)
-        return (grad - unit.mul_(along)).mul_(inverse * ctx.scale).to(
-            ctx.saved_tensors[0].dtype
-        ), None
+        return (grad - unit.mul_(along)).mul_(inverse * ctx.scale).to(q.dtype), None
 
 
 def _inverse_norm(q: Tensor) -> tuple[Tensor, Tensor]:

@@ -71,10 +71,10 @@ def test_settings_are_those_in_which_cells_differ(rows: list[curves.Row]) -> Non
 
 
 def test_a_setting_that_is_new_can_be_chosen_too(rows: list[curves.Row]) -> None:
-    told = [row | {"task": task} for task in ("copy", "mqar") for row in rows]
+    told = [row | {"flavour": flavour} for flavour in ("plain", "sour") for row in rows]
     names = list(told[0])
-    names.insert(names.index("outcome"), names.pop(names.index("task")))
-    assert selecting.settings(pd.DataFrame(told)[names]) == {"task": ["copy", "mqar"]}
+    names.insert(names.index("outcome"), names.pop(names.index("flavour")))
+    assert selecting.settings(pd.DataFrame(told)[names]) == {"flavour": ["plain", "sour"]}
 
 
 def test_joules_per_token_are_energy_over_tokens(rows: list[curves.Row]) -> None:

@@ -32,12 +32,13 @@ def test_any_variant_trains_and_repeats_its_evaluation(
     variant = VARIANTS.load(attention)
     if not (variant.causal if causal else variant.bidirectional):
         return
-    model = Transformer(config(attention=attention, causal=causal, dropout=0.1)).to(dtype)
     try:
+        model = Transformer(config(attention=attention, causal=causal, dropout=0.1)).to(dtype)
         logits = model(tokens())
-    except Unsupported as reason:  # a peer that would be wrong in it, and says so
-        assert "bfloat16" in str(reason)  # noqa: PT017
-        return
+    except Unsupported as reason:  # a peer that would be wrong in it or is missing, and says so
+        if "bfloat16" in str(reason):
+            return
+        pytest.skip(str(reason))
     assert logits.shape == (2, 65, 11)
     assert logits.dtype == dtype
     logits.float().logsumexp(-1).sum().backward()
